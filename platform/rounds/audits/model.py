@@ -50,7 +50,8 @@ def upper_bound(count: int, drawn: int, failed: int, confidence: float = 0.95) -
 
     def at_most_failed(defective: int) -> float:
         ways = sum(
-            math.comb(defective, k) * math.comb(count - defective, drawn - k) for k in range(min(failed, defective) + 1)
+            math.comb(defective, k) * math.comb(count - defective, drawn - k)
+            for k in range(min(failed, defective) + 1)
         )
         return ways / total
 

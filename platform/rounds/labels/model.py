@@ -57,7 +57,12 @@ TABLE = (
     Move(Stage.CHECKING, Action.WITHDRAW, Stage.WITHDRAWN, "a reason is given"),
     Move(Stage.REVISING, Action.WITHDRAW, Stage.WITHDRAWN, "a reason is given"),
     Move(Stage.PASSED, Action.WITHDRAW, Stage.WITHDRAWN, "a reason is given"),
-    Move(Stage.ACCEPTED, Action.WITHDRAW, Stage.WITHDRAWN, "a reason is given; old dataset versions still name it"),
+    Move(
+        Stage.ACCEPTED,
+        Action.WITHDRAW,
+        Stage.WITHDRAWN,
+        "a reason is given; old dataset versions still name it",
+    ),
 )
 
 _TARGETS = {(move.source, move.action): move.target for move in TABLE}

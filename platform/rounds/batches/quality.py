@@ -1,0 +1,87 @@
+"""What a batch's checks and audits say about its quality."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rounds.audits.model import upper_bound
+from rounds.batches import store
+from rounds.batches.store import Batch
+from rounds.checks.model import Verdict, kappa
+from rounds.db import Connection
+from rounds.labels import store as labels
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The sample of the current attempt; the bound is on defective labels in the batch, 95 % one-sided.
+
+    `failed` counts drawn labels that a senior failed at any time in this attempt, revised since or not.
+    """
+
+    drawn: int
+    of: int
+    failed: int
+    audited: int
+    upper_bound_95: int | None
+
+
+def audit_result(conn: Connection, batch: Batch) -> AuditResult:
+    """Return what the audit of the batch's current attempt is worth so far."""
+    draw = store.draw_of(conn, batch.id, batch.attempt)
+    row = conn.execute(
+        """
+        SELECT count(DISTINCT label_id) AS audited, count(DISTINCT label_id) FILTER (WHERE verdict = 'fail') AS failed
+        FROM audits WHERE batch_id = %s AND attempt = %s
+        """,
+        (batch.id, batch.attempt),
+    ).fetchone()
+    assert row is not None  # noqa: S101 (an aggregate)
+    drawn, population = len(draw.labels), draw.population or 0
+    complete = drawn > 0 and row["audited"] == drawn
+    bound = upper_bound(population, drawn, row["failed"]) if complete else None
+    return AuditResult(drawn, population, row["failed"], row["audited"], bound)
+
+
+def pass_rates(conn: Connection, batch_id: int) -> list[float]:
+    """Return the share of labels that both checkers passed, per round; the first is the first-pass rate."""
+    found = conn.execute(
+        """
+        SELECT round, avg(passed::int)::float8 AS rate FROM (
+            SELECT c.label_id, c.round, bool_and(c.verdict = 'pass') AS passed
+            FROM checks c JOIN labels l ON l.id = c.label_id
+            WHERE l.batch_id = %s GROUP BY c.label_id, c.round HAVING count(*) = 2
+        ) AS decided GROUP BY round ORDER BY round
+        """,
+        (batch_id,),
+    )
+    return [row["rate"] for row in found]
+
+
+def agreement(conn: Connection, batch_id: int) -> float | None:
+    """Return Cohen's kappa between the two checkers over all rounds of the batch."""
+    found = conn.execute(
+        """
+        SELECT a.verdict AS first, b.verdict AS second
+        FROM checks a JOIN checks b ON (a.label_id, a.round) = (b.label_id, b.round) AND a.checker_id < b.checker_id
+        JOIN labels l ON l.id = a.label_id WHERE l.batch_id = %s
+        """,
+        (batch_id,),
+    )
+    return kappa((Verdict(row["first"]), Verdict(row["second"])) for row in found)
+
+
+def summary(conn: Connection, batch_id: int) -> dict[str, Any]:
+    """Return the batch as `rounds batch show --json` prints it."""
+    batch = store.get(conn, batch_id)
+    rates = pass_rates(conn, batch_id)
+    return {
+        "batch": batch.id,
+        "scheme": batch.scheme,
+        "state": str(batch.state),
+        "attempt": batch.attempt,
+        "labels": {str(stage): count for stage, count in labels.stages(conn, batch_id).items()},
+        "first_pass_rate": rates[0] if rates else None,
+        "pass_rates": rates,
+        "kappa": agreement(conn, batch_id),
+        "audit": asdict(audit_result(conn, batch)),
+    }

@@ -1,0 +1,105 @@
+"""Starting and watching flow runs through Prefect's REST API; nothing here imports Prefect."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from rounds.settings import Settings
+
+FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+class FlowFailed(Exception):
+    """A flow run ended otherwise than completed."""
+
+
+class FlowUnavailable(Exception):
+    """Prefect does not answer, or does not know the deployment."""
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A flow run as Prefect sees it."""
+
+    id: str
+    state: str
+    message: str
+
+
+def start_flow(
+    settings: Settings, name: str, parameters: Mapping[str, Any], *, key: str | None = None
+) -> str:
+    """Ask Prefect to run the deployment `name`/`name`; the same key never starts a second run. Return the run's id."""
+    with _client(settings) as client:
+        found = client.get(f"/deployments/name/{name}/{name}")
+        if found.status_code == httpx.codes.NOT_FOUND:
+            raise FlowUnavailable(f"Prefect has no deployment {name}/{name}: run `rounds up` once more")
+        found.raise_for_status()
+        body: dict[str, Any] = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}}
+        if key is not None:
+            body["idempotency_key"] = key
+        answer = client.post(f"/deployments/{found.json()['id']}/create_flow_run", json=body)
+        answer.raise_for_status()
+        return str(answer.json()["id"])
+
+
+def flow_run(settings: Settings, run_id: str) -> FlowRun:
+    """Return where a flow run stands."""
+    with _client(settings) as client:
+        answer = client.get(f"/flow_runs/{run_id}")
+        answer.raise_for_status()
+        run = answer.json()
+    state = run.get("state") or {}
+    return FlowRun(run_id, state.get("type") or "PENDING", state.get("message") or "")
+
+
+def wait_for(
+    settings: Settings,
+    run_id: str,
+    *,
+    timeout: float = 24 * 3600,
+    poll: float = 0.5,
+    report: Callable[[FlowRun], None] | None = None,
+) -> FlowRun:
+    """Wait until a flow run has ended (seconds); raise FlowFailed unless it completed."""
+    deadline = time.monotonic() + timeout
+    while True:
+        run = flow_run(settings, run_id)
+        if report:
+            report(run)
+        if run.state in FINAL:
+            break
+        if time.monotonic() > deadline:
+            raise FlowFailed(
+                f"flow run {run_id} is still {run.state.lower()} after {timeout:.0f} s: is the worker up?"
+            )
+        time.sleep(poll)
+    if run.state != "COMPLETED":
+        raise FlowFailed(
+            f"flow run {run_id} ended {run.state.lower()}: {run.message or 'see its log in Prefect'}"
+        )
+    return run
+
+
+def pending_runs(settings: Settings, name: str) -> int:
+    """Count runs of a flow that are scheduled for now or waiting to start, so that a doorbell rings only once."""
+    body = {
+        "flows": {"name": {"any_": [name]}},
+        "flow_runs": {
+            "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}},
+            "expected_start_time": {
+                "before_": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+            },
+        },
+    }
+    with _client(settings) as client:
+        answer = client.post("/flow_runs/count", json=body)
+        answer.raise_for_status()
+        return int(answer.json())
+
+
+def _client(settings: Settings) -> httpx.Client:
+    return httpx.Client(base_url=settings.require("prefect_api_url"), timeout=30)
