@@ -1,0 +1,89 @@
+"""Run by Label Studio's own python: migrate its database, make the admin and the organisation, issue a token.
+
+Reads one JSON object on stdin: `email`, `password`, `token_days`. Writes one as the last line of stdout: `token`.
+Imports nothing of Rounds, as that is not installed there; Label Studio's modules are found at run time.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    """Bring the database at LABEL_STUDIO_BASE_DATA_DIR to where gunicorn can serve it."""
+    wanted = json.load(sys.stdin)
+    database = Path(os.environ["LABEL_STUDIO_BASE_DATA_DIR"]) / "label_studio.sqlite3"
+    blank = Path(sys.prefix) / "share" / "rounds" / f"label_studio-{version('label-studio')}.sqlite3"
+    fresh = not database.exists()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if fresh and blank.exists():
+        shutil.copyfile(blank, database.with_suffix(".partial"))
+        database.with_suffix(".partial").replace(database)
+    _load_django()
+    _migrate()
+    if fresh and not blank.exists():
+        _keep_blank(database, blank)
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA journal_mode=wal")
+    admin = _admin(wanted["email"], wanted["password"])
+    print(json.dumps({"token": _token(admin, wanted["token_days"])}))
+
+
+def _load_django() -> None:
+    label_studio = importlib.import_module("label_studio")
+    sys.path.insert(0, str(Path(str(label_studio.__file__)).parent))
+    importlib.import_module("django").setup()
+
+
+def _migrate() -> None:
+    importlib.import_module("django.core.management").call_command("migrate", verbosity=0, interactive=False)
+
+
+def _keep_blank(database: Path, blank: Path) -> None:
+    """Keep the migrated, still empty database beside Label Studio: 261 migrations cost half a minute."""
+    try:
+        blank.parent.mkdir(parents=True, exist_ok=True)
+        partial = blank.with_name(f"{blank.name}.{os.getpid()}")
+        with sqlite3.connect(database) as connection:
+            connection.execute("VACUUM INTO ?", (str(partial),))
+        partial.replace(blank)
+    except (OSError, sqlite3.Error) as error:
+        print(f"the next new state folder will migrate again: {error}", file=sys.stderr)
+
+
+def _admin(email: str, password: str) -> Any:
+    users = importlib.import_module("users.models").User
+    organizations = importlib.import_module("organizations.models").Organization
+    user = users.objects.filter(email=email).first()
+    if user is None:
+        user = users.objects.create_user(email=email, password=password)
+    user.is_staff = user.is_superuser = True
+    if not user.check_password(password):
+        user.set_password(password)
+    organization = organizations.objects.first() or organizations.create_organization(
+        created_by=user, title="Rounds", legacy_api_tokens_enabled=False
+    )
+    organization.add_user(user)
+    organization.jwt.api_tokens_enabled = True
+    organization.jwt.legacy_api_tokens_enabled = False
+    organization.jwt.save()
+    user.active_organization = organization
+    user.save()
+    return user
+
+
+def _token(user: Any, days: int) -> str:
+    kind = importlib.import_module("jwt_auth.models").LSAPIToken
+    short = type("ShortToken", (kind,), {"lifetime": timedelta(days=days)})
+    return str(short.for_user(user).get_full_jwt())  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()
