@@ -123,6 +123,17 @@ def group_members(process: Process) -> list[int]:
     return members
 
 
+def workers_in(folder: Path) -> list[int]:
+    """Return the living processes whose working directory is `folder`."""
+    place = folder.resolve()
+    workers = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and (entry / "cwd").readlink() == place:
+                workers.append(int(entry.name))
+    return workers
+
+
 def _wait_until_gone(pids: Iterable[int], seconds: float) -> bool:
     waiting = set(pids)
     end = time.monotonic() + seconds
