@@ -12,6 +12,9 @@ from rounds.labelstudio.codec import Result
 from rounds.labelstudio.people import WHOAMI, log_in
 from rounds.labelstudio.schemes import HEADER_FIELD, IMAGES_FIELD
 
+WAITING_FIELDS = "id,total_annotations,cancelled_annotations"
+PAGE = 50
+
 
 @dataclass(frozen=True)
 class OpenTask:
@@ -48,17 +51,19 @@ class AnnotatorSession:
 
     def waiting(self, project_id: int) -> list[int]:
         """Return the ids of the project's tasks that nobody has submitted or skipped, oldest first."""
-        params = {
-            "project": project_id,
-            "include": "id,total_annotations,cancelled_annotations",
-            "page_size": 10_000,
-        }
-        tasks = self._call("GET", "/api/tasks/", params=params)["tasks"]
-        return sorted(
-            int(task["id"])
-            for task in tasks
-            if not (task["total_annotations"] or task["cancelled_annotations"])
-        )
+        waiting: list[int] = []
+        page = 1
+        while True:
+            params = {"project": project_id, "include": WAITING_FIELDS, "page": page, "page_size": PAGE}
+            answer = self._call("GET", "/api/tasks/", params=params)
+            waiting.extend(
+                int(task["id"])
+                for task in answer["tasks"]
+                if not (task["total_annotations"] or task["cancelled_annotations"])
+            )
+            if page * PAGE >= answer["total"]:
+                return sorted(waiting)
+            page += 1
 
     def open(self, task_id: int) -> OpenTask:
         """Read one task with its pre-label."""

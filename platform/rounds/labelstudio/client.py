@@ -40,7 +40,9 @@ class Client:
         self._access: str | None = None
         self._renewal = threading.Lock()
         self._sleep = sleep
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=self.url, timeout=timeout_s, transport=transport, trust_env=may_use_proxy(self.url)
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Client":
@@ -127,6 +129,11 @@ class Client:
                     return answer
             self._sleep(FIRST_WAIT_S * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
+
+
+def may_use_proxy(url: str) -> bool:
+    """Return whether the environment's proxy and certificates hold for `url`: not for this machine itself."""
+    return httpx.URL(url).host not in {"127.0.0.1", "::1", "localhost"}
 
 
 def unreachable(url: str, method: str, path: str, error: Exception) -> LabelStudioUnreachable:

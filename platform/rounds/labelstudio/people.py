@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from rounds.labelstudio.client import TIMEOUT_S, Client, unreachable
+from rounds.labelstudio.client import TIMEOUT_S, Client, may_use_proxy, unreachable
 from rounds.labelstudio.errors import LabelStudioRefused
 
 LOGIN = "/user/login/"
@@ -56,7 +56,7 @@ def ensure_account(client: Client, email: str, password: str | None = None) -> A
         return known
     chosen = password or secrets.token_urlsafe(18)
     link = invitation(client)
-    with httpx.Client(base_url=client.url, timeout=TIMEOUT_S) as session:
+    with _session(client.url, TIMEOUT_S) as session:
         answer = _submit_form(session, link, {"email": email.lower(), "password": chosen})
     if answer.status_code != httpx.codes.FOUND:
         known = find_account(client, email)
@@ -75,7 +75,7 @@ def ensure_account(client: Client, email: str, password: str | None = None) -> A
 
 def log_in(url: str, email: str, password: str, *, timeout_s: float = TIMEOUT_S) -> httpx.Client:
     """Return an HTTP client with this person's session cookie and CSRF header; the caller closes it."""
-    session = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_s)
+    session = _session(url.rstrip("/"), timeout_s)
     answer = _submit_form(session, LOGIN, {"email": email, "password": password, "persist_session": "on"})
     if answer.status_code != httpx.codes.FOUND:
         session.close()
@@ -83,6 +83,10 @@ def log_in(url: str, email: str, password: str, *, timeout_s: float = TIMEOUT_S)
     session.headers["X-CSRFToken"] = session.cookies["csrftoken"]
     session.headers["Referer"] = str(session.base_url)
     return session
+
+
+def _session(url: str, timeout_s: float) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=may_use_proxy(url))
 
 
 def _submit_form(session: httpx.Client, path: str, fields: dict[str, str]) -> httpx.Response:

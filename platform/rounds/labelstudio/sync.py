@@ -12,7 +12,7 @@ from rounds.labelstudio.errors import LabelStudioRefused
 from rounds.labelstudio.people import account_emails
 
 OVERLAP = timedelta(minutes=2)
-PAGE = 200
+PAGE = 50  # Label Studio loads every mask of a page, whatever fields are asked for
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -57,41 +57,24 @@ def changed_annotations(client: Client, project_id: int, since: datetime | None)
     cursor = since or EPOCH
     found: list[SubmittedAnnotation] = []
     emails: dict[int, str] | None = None
-    after = cursor - OVERLAP
-    for task in _task_rows(
-        client, project_id, "id,updated_at,total_annotations,cancelled_annotations", after
-    ):
+    for task in _task_rows(client, project_id, cursor - OVERLAP):
         cursor = max(cursor, _moment(task["updated_at"]))
-        if not (task["total_annotations"] or task["cancelled_annotations"]):
+        ids = _annotation_ids(task)
+        if not ids:
             continue
         if emails is None:
             emails = account_emails(client)
-        found.extend(task_annotations(client, int(task["id"]), emails))
+        found.extend(_read(annotation, emails) for annotation in _annotations(client, int(task["id"]), ids))
     found.sort(key=lambda annotation: (annotation.updated_at, annotation.annotation_id))
     return Changes(tuple(found), cursor)
-
-
-def task_annotations(
-    client: Client, task_id: int, emails: Mapping[int, str] | None = None
-) -> list[SubmittedAnnotation]:
-    """Return the submitted annotations of one task; none when the task is gone."""
-    try:
-        answer = client.get(f"/api/tasks/{task_id}/annotations/")
-    except LabelStudioRefused as error:
-        if error.status == 404:
-            return []
-        raise
-    known = account_emails(client) if emails is None else emails
-    return [_read(annotation, known) for annotation in answer]
 
 
 def present_annotations(client: Client, project_id: int) -> dict[int, int]:
     """Return every annotation of the project that exists now as annotation id -> task id, skipped ones too."""
     return {
-        int(annotation_id): int(task["id"])
-        for task in _task_rows(client, project_id, "id,annotations_ids", None)
-        for annotation_id in str(task["annotations_ids"] or "").split(",")
-        if annotation_id.strip()
+        annotation_id: int(task["id"])
+        for task in _task_rows(client, project_id, None)
+        for annotation_id in _annotation_ids(task)
     }
 
 
@@ -102,12 +85,10 @@ def deleted_annotations(client: Client, project_id: int, known: set[int]) -> set
 
 def present_tasks(client: Client, project_id: int) -> set[int]:
     """Return the ids of all tasks of the project, to find tasks that someone deleted."""
-    return {int(task["id"]) for task in _task_rows(client, project_id, "id", None)}
+    return {int(task["id"]) for task in _task_rows(client, project_id, None)}
 
 
-def _task_rows(
-    client: Client, project_id: int, fields: str, since: datetime | None
-) -> Iterator[dict[str, Any]]:
+def _task_rows(client: Client, project_id: int, since: datetime | None) -> Iterator[dict[str, Any]]:
     """Yield tasks by rising id; each page starts behind the last id, so changes meanwhile shift nothing."""
     last = 0
     while True:
@@ -116,19 +97,42 @@ def _task_rows(
             moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             filters.append(_filter("updated_at", "Datetime", "greater_or_equal", moment))
         query = {"filters": {"conjunction": "and", "items": filters}, "ordering": ["tasks:id"]}
-
-        answer = client.get(
+        # fields=all is what fills annotations_ids; include keeps everything else out of the answer
+        tasks = client.get(
             "/api/tasks/",
             project=project_id,
             fields="all",
-            include=fields,
+            include="id,updated_at,annotations_ids",
             page_size=PAGE,
             query=json.dumps(query),
-        )
-        yield from answer["tasks"]
-        if len(answer["tasks"]) < PAGE:
+        )["tasks"]
+        yield from tasks
+        if len(tasks) < PAGE:
             return
-        last = int(answer["tasks"][-1]["id"])
+        last = int(tasks[-1]["id"])
+
+
+def _annotation_ids(task: Mapping[str, Any]) -> set[int]:
+    return {int(part) for part in str(task["annotations_ids"] or "").split(",") if part.strip()}
+
+
+def _annotations(client: Client, task_id: int, ids: set[int]) -> Iterator[dict[str, Any]]:
+    """Yield the annotations that still exist; a task's own list leaves out the skipped ones."""
+    listed = _get_if_there(client, f"/api/tasks/{task_id}/annotations/") or []
+    yield from listed
+    for annotation_id in sorted(ids - {int(annotation["id"]) for annotation in listed}):
+        skipped = _get_if_there(client, f"/api/annotations/{annotation_id}/")
+        if skipped is not None:
+            yield skipped
+
+
+def _get_if_there(client: Client, path: str) -> Any:
+    try:
+        return client.get(path)
+    except LabelStudioRefused as error:
+        if error.status == 404:
+            return None
+        raise
 
 
 def _filter(field: str, kind: str, operator: str, value: int | str) -> dict[str, Any]:
