@@ -1,0 +1,326 @@
+"""De-identification by allow-list: what the policy does not name is dropped, down into nested sequences.
+
+In the spirit of DICOM PS3.15 Annex E: Basic Profile with Clean Descriptors, Retain Longitudinal Temporal Information
+with Modified Dates, and parts of Retain Patient Characteristics (sex, age) and Retain Device Identity (maker, model,
+software, kernel, exposure). Times of day, private tags, overlays, icons and comments do not stay.
+"""
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from rounds.imaging.deid_policy import (
+    DEVICE_WORDS,
+    EMPTIED,
+    IDENTITY,
+    METHOD_CODES,
+    POLICY,
+    POLICY_NAME,
+    POLICY_VERSION,
+    VOCABULARY,
+    Action,
+)
+from rounds.imaging.dicom import Unreadable, quietly, read_dataset
+from rounds.imaging.dicom_bytes import Encoded, encode_file, text
+from rounds.imaging.pseudonyms import date_shift, pseudonym, remap_uid, series_key, shift_date
+from rounds.imaging.series import patient_identity
+
+__all__ = ["POLICY_VERSION", "Deidentified", "deidentify", "pseudonym", "remap_uid", "series_key"]
+
+IMPLEMENTATION_UID = "2.25.164871527693204215904816172381906612873"
+IMPLEMENTATION_NAME = "ROUNDS_1"
+_MAX_DEPTH = 8
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_CLASS, _INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
+
+_TEXT = re.compile(r"^[A-Za-z0-9 _.,:;/+*()#%\[\]&<>=^-]{0,64}$")
+_CODE = re.compile(r"^[A-Z0-9 _]{0,32}$")
+_NUMBER = re.compile(r"^[0-9 +\-.eE\\]*$")
+_AGE = re.compile(r"^(\d{3})([DWMY])$")
+_WORD = re.compile(r"[A-Za-z]+|\d+(?:\.\d+)?")
+_ALNUM = re.compile(r"[^\W_]+")
+_LONG_NUMBER = re.compile(r"\d{6,}")
+_SHORT_NUMBER = re.compile(r"^\d{1,3}(\.\d{1,3})?$")
+_BINARY_BYTES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}
+_MAX_TEXT = 1024
+_MAX_NUMBERS = 64
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """A de-identified file: its bytes and the identities that it carries now."""
+
+    data: bytes = field(repr=False)
+    patient: str
+    study_uid: str
+    series_uid: str
+    instance_uid: str
+    policy: str = POLICY_VERSION
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """What the elements of one file need to know: the key, the shift, and what no kept text may repeat."""
+
+    key: bytes
+    shift: timedelta
+    words: frozenset[str]
+    phrases: tuple[str, ...]
+
+
+def deidentify(path: Path, key: bytes, site: str) -> Deidentified:
+    """De-identify one file; the pixel data stay as they are, compressed or not, and the result is reproducible.
+
+    `key` is 32 bytes; with `site` and the PatientID it decides pseudonym and date shift. Raise NotDicom or
+    Unreadable, also for a file without the UIDs or the pixel data that an image needs.
+    """
+    source = read_dataset(path)
+    with quietly():
+        try:
+            return _deidentified(source, key, site)
+        except (
+            struct.error,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            NotImplementedError,
+        ) as error:
+            raise Unreadable("the file cannot be written again") from error
+
+
+def _deidentified(source: FileDataset, key: bytes, site: str) -> Deidentified:
+    elements = {int(tag): source.get_item(tag) for tag in source.keys()}  # noqa: SIM118 (iterating parses values)
+    study, series = _text_of(source, "StudyInstanceUID"), _text_of(source, "SeriesInstanceUID")
+    if not series or "PixelData" not in source:
+        raise Unreadable("the file has no image or does not say of which series it is")
+    instance = _text_of(source, "SOPInstanceUID") or _stand_in(source, series)
+    who = patient_identity(_text_of(source, "PatientID"), study)
+    alias = pseudonym(key, site, who)
+    words, phrases = _identity_of(source)
+    patient = _Patient(key, date_shift(key, site, who), words, phrases)
+    signed = source.get("PixelRepresentation") == 1
+    clean = _carried(elements, patient, signed, depth=0)
+    clean[_STUDY] = text("UI", study_uid := remap_uid(key, study or f"study of {series}"))
+    clean[_INSTANCE] = text("UI", instance_uid := remap_uid(key, instance))
+    _complete(clean, alias)
+    return Deidentified(_written(source, clean), alias, study_uid, remap_uid(key, series), instance_uid)
+
+
+def _stand_in(source: FileDataset, series: str) -> str:
+    """Name an instance without a UID by its series, number and position, so that copies of it agree."""
+    return f"{series} {_text_of(source, 'InstanceNumber')} {_text_of(source, 'ImagePositionPatient')}"
+
+
+_Element = DataElement | RawDataElement | None
+
+
+def _carried(
+    elements: Mapping[int, _Element], patient: _Patient, signed: bool, depth: int
+) -> dict[int, Encoded]:
+    """Apply the policy to the elements of a data set or of an item of a sequence."""
+    clean: dict[int, Encoded] = {}
+    for tag, element in elements.items():
+        entry = POLICY.get(tag)
+        if entry is None or element is None:
+            continue
+        action, vr = entry
+        if action is Action.ITEMS:
+            if depth < _MAX_DEPTH and (items := _items(element, patient, signed, depth)):
+                clean[tag] = Encoded("SQ", items=items)
+        elif not isinstance(element, RawDataElement) or not isinstance(element.value, bytes):
+            continue
+        elif action is Action.PIXELS:
+            if depth == 0:
+                clean[tag] = _pixels(element)
+        elif value := _treated(action, vr := _vr(element, vr, signed), element.value, patient):
+            clean[tag] = Encoded(vr, value)
+    return clean
+
+
+def _vr(element: RawDataElement, vr: str, signed: bool) -> str:
+    """Return the VR to write an element with; nothing if the file claims one that the dictionary forbids."""
+    either = ("SS", "US") if signed else ("US", "SS")
+    allowed = either if vr == "US or SS" else (vr,)
+    if element.VR is None:
+        return allowed[0]
+    return element.VR if element.VR in allowed else ""
+
+
+def _pixels(element: RawDataElement) -> Encoded:
+    value = bytes(element.value or b"")
+    encapsulated = element.length == _UNDEFINED_LENGTH
+    return Encoded("OB" if encapsulated else element.VR or "OW", value, encapsulated=encapsulated)
+
+
+def _items(
+    element: DataElement | RawDataElement, patient: _Patient, signed: bool, depth: int
+) -> tuple[dict[int, Encoded], ...]:
+    """Apply the policy to each item of a sequence and leave out those of which nothing stays."""
+    parsed = convert_raw_data_element(element).value if isinstance(element, RawDataElement) else element.value
+    items: list[dict[int, Encoded]] = []
+    for item in parsed if isinstance(parsed, Sequence) else ():
+        elements = {int(tag): item.get_item(tag) for tag in item.keys()}  # noqa: SIM118
+        if clean := _carried(elements, patient, signed, depth + 1):
+            items.append(clean)
+    return tuple(items)
+
+
+def _treated(action: Action, vr: str, value: bytes, patient: _Patient) -> bytes:
+    """Return the value as it may stay, of even length, or nothing."""
+    if not vr:
+        return b""
+    size = _BINARY_BYTES.get(vr)
+    if size is not None:
+        return value if len(value) % size == 0 and len(value) <= _MAX_NUMBERS * size else b""
+    try:
+        given = value.decode("ascii").rstrip("\0 ").lstrip()
+    except UnicodeDecodeError:
+        return b""
+    if not given or len(given) > _MAX_TEXT:
+        return b""
+    return text(vr, _treated_text(action, vr, given, patient)).value
+
+
+def _treated_text(action: Action, vr: str, given: str, patient: _Patient) -> str:
+    match action:
+        case Action.UID:
+            uids = [part.strip("\0 ") for part in given.split("\\")]
+            return "\\".join(remap_uid(patient.key, uid) for uid in uids if uid)
+        case Action.CLASS:
+            return given if given in UID_dictionary else ""
+        case Action.DATE:
+            return shift_date(given, patient.shift)
+        case Action.AGE:
+            return _capped_age(given)
+        case Action.CLEAN:
+            return given if _is_technical(given) and not _repeats_identity(given, patient) else ""
+        case _:
+            return _kept(vr, given, patient)
+
+
+def _kept(vr: str, given: str, patient: _Patient) -> str:
+    """Return a text or decimal value, without those of its parts that are not well-formed or repeat the identity."""
+    if vr in {"DS", "IS"}:
+        return given if _NUMBER.match(given) and given.count("\\") < _MAX_NUMBERS else ""
+    shape = _CODE if vr == "CS" else _TEXT
+    parts = [part.strip() for part in given.split("\\")]
+    good = [
+        part
+        for part in parts
+        if shape.match(part) and not _LONG_NUMBER.search(part) and not _repeats_identity(part, patient)
+    ]
+    return "\\".join(good)
+
+
+def _capped_age(given: str) -> str:
+    found = _AGE.match(given)
+    if found is None:
+        return ""
+    return "090Y" if found[2] == "Y" and int(found[1]) > 89 else given
+
+
+def _is_technical(given: str) -> bool:
+    """Tell whether every word is in the vocabulary and every number is short."""
+    for word in _WORD.findall(given):
+        if not (word.lower() in VOCABULARY or _SHORT_NUMBER.match(word)):
+            return False
+    return bool(_TEXT.match(given))
+
+
+def _repeats_identity(given: str, patient: _Patient) -> bool:
+    folded = given.casefold()
+    if any(phrase in folded for phrase in patient.phrases):
+        return True
+    return not patient.words.isdisjoint(_ALNUM.findall(folded))
+
+
+def _identity_of(source: FileDataset) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Collect the words (3 letters or more) and phrases (4 or more) that identify, in lower case."""
+    words: set[str] = set()
+    phrases: set[str] = set()
+    for keyword in IDENTITY:
+        for given in _texts_of(source, keyword):
+            found = _ALNUM.findall(given)
+            words.update(word for word in found if len(word) >= 3)
+            if len(given) >= 4 and given not in DEVICE_WORDS:
+                phrases.add(given)
+    return frozenset(words - VOCABULARY - DEVICE_WORDS), tuple(phrases)
+
+
+def _texts_of(source: FileDataset, keyword: str) -> list[str]:
+    try:
+        value = source.get(keyword)
+    except Exception:
+        return []
+    if value is None:
+        return []
+    parts = value if isinstance(value, list | tuple | MultiValue) else [value]
+    return [str(part).strip("\0 ").casefold() for part in parts if str(part).strip("\0 ")]
+
+
+def _text_of(source: FileDataset, keyword: str) -> str:
+    """Return a text as the headers of series read it, several values joined."""
+    value = source.get(keyword)
+    if value is None:
+        return ""
+    parts = list(value) if isinstance(value, list | tuple | MultiValue) else [value]
+    return "\\".join(str(part).strip(" \0") for part in parts)
+
+
+def _complete(clean: dict[int, Encoded], alias: str) -> None:
+    """Write the pseudonym, what a CT image must have, and that and how the file was de-identified."""
+    for tag, vr in EMPTIED.items():
+        clean.setdefault(tag, Encoded(vr))
+    clean[0x00100010] = text("PN", alias)
+    clean[0x00100020] = text("LO", alias)
+    clean[0x00120062] = text("CS", "YES")
+    clean[0x00120063] = text("LO", POLICY_NAME)
+    clean[0x00120064] = Encoded("SQ", items=_METHODS)
+    clean[0x00280303] = text("CS", "MODIFIED")
+
+
+_METHODS = tuple(
+    {0x00080100: text("SH", code), 0x00080102: text("SH", "DCM"), 0x00080104: text("LO", meaning)}
+    for code, meaning in METHOD_CODES
+)
+
+
+def _written(source: FileDataset, clean: dict[int, Encoded]) -> bytes:
+    """Write the data set in the source's transfer syntax, under file meta information of our own."""
+    implicit, little = source.original_encoding
+    if implicit is None or little is None or _CLASS not in clean:
+        raise Unreadable("the file does not say what it is")
+    syntax = getattr(source, "file_meta", FileMetaDataset()).get("TransferSyntaxUID")
+    if syntax is None:
+        syntax = (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        )
+    if syntax not in AllTransferSyntaxes:
+        raise Unreadable("the transfer syntax is unknown")
+    meta = {
+        0x00020001: Encoded("OB", b"\0\1"),
+        0x00020002: clean[_CLASS],
+        0x00020003: clean[_INSTANCE],
+        0x00020010: text("UI", str(syntax)),
+        0x00020012: text("UI", IMPLEMENTATION_UID),
+        0x00020013: text("SH", IMPLEMENTATION_NAME),
+    }
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    return encode_file(clean, meta, implicit=bool(implicit), little=bool(little), deflated=deflated)

@@ -1,0 +1,293 @@
+"""The geometry gate: what is an axial CT volume, and, for everything else, a coded reason."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from rounds.imaging.grid import Grid
+from rounds.imaging.refusal import Reason, Refusal
+from rounds.imaging.series import Series, SliceHeader
+
+CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
+SCREEN_CLASSES = "1.2.840.10008.5.1.4.1.1.7"
+LOCALIZER_WORDS = {"LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM", "CT_SOM5 TOP"}
+REFORMAT_WORDS = {
+    "REFORMATTED",
+    "MPR",
+    "AXIAL",
+    "AVERAGE",
+    "MIP",
+    "MIN_IP",
+    "MINIP",
+    "PROJECTION IMAGE",
+    "CSA MPR",
+}
+SCREEN_WORDS = {"DOSE_INFO", "PATIENT_INFO", "RESULTS", "SCREEN SAVE", "CSA REPORT", "PROTOCOL"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What counts as a volume; lengths in mm, angles in degrees.
+
+    A step between neighbours may differ from the median by `step_mm` or by `step_share` of it, whichever is
+    more: scanners round ImagePositionPatient, often to 0.1 mm. Steps under `duplicate_share` are one position.
+    """
+
+    min_slices: int = 12
+    max_slices: int = 4000
+    min_size: int = 16
+    max_size: int = 2048
+    max_voxels: int = 600_000_000
+    min_thickness: float = 0.5
+    max_thickness: float = 10.0
+    min_step: float = 0.2
+    step_mm: float = 0.1
+    step_share: float = 0.05
+    duplicate_share: float = 0.1
+    axial_degrees: float = 30.0
+    shear_degrees: float = 0.1
+    sideways_mm: float = 0.5
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices of one volume, sorted from the most inferior to the most superior, and the grid that they span."""
+
+    slices: tuple[SliceHeader, ...]
+    grid: Grid = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The volumes of a series (one or none today) and the reasons why its other files, or all, are refused."""
+
+    stacks: tuple[Stack, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def examine(series: Series, limits: Limits = LIMITS) -> Verdict:
+    """Judge a series: screens and localizers are set aside file by file, the rest stands or falls together."""
+    refusals: list[Refusal] = []
+    images: list[SliceHeader] = []
+    aside: dict[tuple[Reason, str], list[SliceHeader]] = {}
+    for one in series.slices:
+        fault = _fault_of_file(one, limits)
+        if fault is None:
+            images.append(one)
+        else:
+            aside.setdefault(fault, []).append(one)
+    for (code, detail), files in aside.items():
+        refusals.append(_refuse(code, _count(files, detail), files))
+    broken = {Reason.MISSING_GEOMETRY, Reason.MISSING_RESCALE} & {code for code, _ in aside}
+    if not images or broken:
+        return Verdict((), tuple(refusals))
+    unclear = _unclear_identity(series.uid, images)
+    if unclear is not None:
+        return Verdict((), (*refusals, unclear))
+    stack, faults = _stack(_without_copies(images), limits)
+    return Verdict((stack,) if stack is not None else (), (*refusals, *faults))
+
+
+def _fault_of_file(one: SliceHeader, limits: Limits) -> tuple[Reason, str] | None:
+    """Name what keeps a single file from being a slice of a volume."""
+    words = set(one.image_type[2:])
+    if one.modality != "CT" and not one.sop_class.startswith(SCREEN_CLASSES):
+        return Reason.NOT_CT, ""
+    if one.burned_in:
+        return Reason.SECONDARY_CAPTURE, "text is burned into the pixels"
+    if one.sop_class.startswith(SCREEN_CLASSES) or words & SCREEN_WORDS or (one.samples_per_pixel or 1) != 1:
+        return Reason.SECONDARY_CAPTURE, "a screen"
+    if one.sop_class and one.sop_class not in CT_CLASSES:
+        return Reason.NOT_CT, "the modality says CT, the class of the object does not"
+    if one.frames > 1 or one.sop_class in CT_CLASSES - {"1.2.840.10008.5.1.4.1.1.2"}:
+        return Reason.MULTIFRAME, ""
+    if set(one.image_type) & LOCALIZER_WORDS:
+        return Reason.LOCALIZER, ""
+    derived = one.image_type[:2] == ("DERIVED", "SECONDARY")
+    if derived and not words & REFORMAT_WORDS:
+        return Reason.SECONDARY_CAPTURE, "a derived secondary image"
+    lacking = _lacking_geometry(one, limits)
+    if lacking:
+        return Reason.MISSING_GEOMETRY, lacking
+    angle = _degrees(_normal(one), np.array([0.0, 0.0, 1.0]))
+    if min(angle, 180 - angle) > limits.axial_degrees:
+        return Reason.NOT_AXIAL, ""
+    if derived:
+        return Reason.DERIVED_REFORMAT, ""
+    if one.slope is None or one.intercept is None or one.slope == 0:
+        return Reason.MISSING_RESCALE, ""
+    return None
+
+
+def _lacking_geometry(one: SliceHeader, limits: Limits) -> str:
+    """Name the first attribute that is absent or impossible, or return an empty text."""
+    for name, count in (("rows", one.rows), ("columns", one.columns)):
+        if count is None or not limits.min_size <= count <= limits.max_size:
+            return f"{name} absent or outside {limits.min_size} to {limits.max_size}"
+    if len(one.pixel_spacing) != 2 or not all(0.05 <= step <= 10 for step in one.pixel_spacing):
+        return "pixel spacing absent or outside 0.05 to 10 mm"
+    if len(one.position) != 3 or max(abs(value) for value in one.position) > 1e5:
+        return "image position absent or impossible"
+    if len(one.orientation) != 6:
+        return "image orientation absent"
+    axes = np.array(one.orientation).reshape(2, 3)
+    if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-3:
+        return "image orientation is not two perpendicular unit vectors"
+    return ""
+
+
+def _unclear_identity(uid: str, images: list[SliceHeader]) -> Refusal | None:
+    if not uid:
+        return _refuse(Reason.UNCLEAR_IDENTITY, "no series UID", images)
+    owners = {(one.patient_id, one.study_uid) for one in images}
+    if len(owners) > 1:
+        return _refuse(Reason.UNCLEAR_IDENTITY, f"one series names {len(owners)} patients or studies", images)
+    return None
+
+
+def _without_copies(images: list[SliceHeader]) -> list[SliceHeader]:
+    """Keep one of the files that hold the same instance at the same position: a slice that was sent twice."""
+    unique: dict[object, SliceHeader] = {}
+    for one in images:
+        unique.setdefault((one.instance_uid, one.position) if one.instance_uid else one.path, one)
+    return list(unique.values())
+
+
+def _stack(images: list[SliceHeader], limits: Limits) -> tuple[Stack | None, list[Refusal]]:
+    """Sort the slices along their normal and check that they form one evenly spaced, unsheared volume."""
+    mixed = _mixed(images, limits)
+    if mixed is not None:
+        return None, [mixed]
+    up = _normal(images[0])
+    up = up if up[2] > 0 else -up
+    points = np.array([one.position for one in images])
+    order = np.argsort(points @ up, kind="stable")
+    slices = [images[index] for index in order]
+    points = points[order]
+    heights = points @ up
+    faults = _position_faults(slices, points, heights, up, limits)
+    faults += _thickness_faults(slices, heights, limits)
+    if len(slices) < limits.min_slices:
+        detail = f"{_plural(len(slices), 'slice')}, at least {limits.min_slices} needed"
+        faults.append(_refuse(Reason.TOO_FEW_SLICES, detail, slices))
+    if faults:
+        return None, faults
+    step = round(float((heights[-1] - heights[0]) / (len(slices) - 1)), 6)
+    return Stack(tuple(slices), _grid(slices[0], len(slices), step, up)), []
+
+
+def _mixed(images: list[SliceHeader], limits: Limits) -> Refusal | None:
+    first = images[0]
+    differing = {
+        "size": any((one.rows, one.columns) != (first.rows, first.columns) for one in images),
+        "pixel spacing": _differ([one.pixel_spacing for one in images], 1e-3),
+        "orientation": _differ([one.orientation for one in images], 1e-3),
+        "frame of reference": len({one.frame_of_reference for one in images}) > 1,
+    }
+    names = [name for name, differs in differing.items() if differs]
+    if names:
+        return _refuse(Reason.MIXED_GEOMETRY, f"{', '.join(names)} differ", images)
+    voxels = len(images) * (first.rows or 0) * (first.columns or 0)
+    if len(images) > limits.max_slices or voxels > limits.max_voxels:
+        return _refuse(Reason.MIXED_GEOMETRY, f"{len(images)} slices are more than one scan has", images)
+    return None
+
+
+def _position_faults(
+    slices: list[SliceHeader],
+    points: npt.NDArray[np.float64],
+    heights: npt.NDArray[np.float64],
+    up: npt.NDArray[np.float64],
+    limits: Limits,
+) -> list[Refusal]:
+    """Check tilt, repeated positions and gaps of slices that are sorted by height (mm along the normal)."""
+    faults: list[Refusal] = []
+    steps = np.diff(heights)
+    distinct = steps[steps > 0.01]
+    median = float(np.median(distinct)) if len(distinct) else 0.0
+    same = np.flatnonzero(steps <= max(0.01, limits.duplicate_share * median))
+    if len(same):
+        repeated = sorted({*same.tolist(), *(same + 1).tolist()})
+        detail = f"{len(same)} of {len(slices)} slices repeat a position"
+        faults.append(_refuse(Reason.DUPLICATE_POSITION, detail, [slices[index] for index in repeated]))
+    allowed = max(limits.step_mm, limits.step_share * median)
+    kept = np.delete(heights, same + 1)
+    gaps = np.diff(kept)
+    uneven = np.abs(gaps - median) > allowed
+    even = np.linspace(kept[0], kept[-1], len(kept))
+    if uneven.any():
+        worst = float(gaps[np.argmax(np.abs(gaps - median))])
+        detail = f"a step of {worst:.2f} mm where {median:.2f} mm is usual, {int(uneven.sum())} uneven of {len(gaps)}"
+        faults.append(_refuse(Reason.MISSING_SLICE, detail, slices))
+    elif float(np.abs(kept - even).max()) > median / 2:
+        faults.append(_refuse(Reason.MISSING_SLICE, f"the step drifts around {median:.2f} mm", slices))
+    sideways = points - points[0] - np.outer(heights - heights[0], up)
+    height = float(heights[-1] - heights[0])
+    tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways[-1]), height))) if height > 0 else 0.0
+    if tilt > limits.shear_degrees:
+        faults.append(_refuse(Reason.GANTRY_TILT, f"{tilt:.1f} degrees", slices))
+    elif float(np.linalg.norm(sideways, axis=1).max()) > limits.sideways_mm:
+        faults.append(_refuse(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices))
+    return faults
+
+
+def _thickness_faults(
+    slices: list[SliceHeader], heights: npt.NDArray[np.float64], limits: Limits
+) -> list[Refusal]:
+    thicknesses = {one.thickness for one in slices if one.thickness is not None}
+    outside = [mm for mm in thicknesses if not limits.min_thickness <= mm <= limits.max_thickness + 1e-3]
+    steps = np.diff(heights)
+    steps = steps[steps > 0.01]
+    step = float(np.median(steps)) if len(steps) else None
+    details = [f"thickness {outside[0]:.2f} mm"] if outside else []
+    if step is not None and not limits.min_step <= step <= limits.max_thickness + limits.step_mm:
+        details.append(f"spacing {step:.2f} mm")
+    if not details:
+        return []
+    allowed = f"{limits.min_thickness} to {limits.max_thickness} mm allowed"
+    return [_refuse(Reason.THICKNESS_OUT_OF_RANGE, f"{', '.join(details)}; {allowed}", slices)]
+
+
+def _grid(lowest: SliceHeader, count: int, step: float, up: npt.NDArray[np.float64]) -> Grid:
+    """Build the grid of a stack from its lowest slice (DICOM is LPS: x and y change sign in RAS)."""
+    along_x, along_y = np.array(lowest.orientation).reshape(2, 3)
+    row_step, column_step = lowest.pixel_spacing
+    affine = np.eye(4)
+    affine[:3, 0] = along_x * column_step
+    affine[:3, 1] = along_y * row_step
+    affine[:3, 2] = up * step
+    affine[:3, 3] = lowest.position
+    affine[:2] *= -1
+    affine += 0.0
+    return Grid((count, lowest.rows or 0, lowest.columns or 0), (step, row_step, column_step), affine)
+
+
+def _normal(one: SliceHeader) -> npt.NDArray[np.float64]:
+    along_x, along_y = np.array(one.orientation).reshape(2, 3)
+    normal = np.cross(along_x, along_y)
+    return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
+
+
+def _degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    return float(np.degrees(np.arccos(np.clip(a @ b, -1.0, 1.0))))
+
+
+def _differ(rows: list[tuple[float, ...]], tolerance: float) -> bool:
+    return bool(np.ptp(np.array(rows), axis=0).max() > tolerance)
+
+
+def _count(files: list[SliceHeader], detail: str) -> str:
+    counted = _plural(len(files), "file")
+    return f"{detail}, {counted}" if detail else counted
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _refuse(code: Reason, detail: str, slices: list[SliceHeader] | tuple[SliceHeader, ...]) -> Refusal:
+    return Refusal(code, detail, tuple(one.path for one in slices))

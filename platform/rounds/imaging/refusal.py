@@ -1,0 +1,67 @@
+"""Why a scan was refused: a closed list of reasons, each with a sentence that a technician understands."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Reason(StrEnum):
+    """The closed list of reason codes of the geometry gate."""
+
+    NOT_CT = "not_ct"
+    LOCALIZER = "localizer"
+    SECONDARY_CAPTURE = "secondary_capture"
+    DERIVED_REFORMAT = "derived_reformat"
+    MULTIFRAME = "multiframe"
+    NOT_AXIAL = "not_axial"
+    GANTRY_TILT = "gantry_tilt"
+    TOO_FEW_SLICES = "too_few_slices"
+    MISSING_SLICE = "missing_slice"
+    DUPLICATE_POSITION = "duplicate_position"
+    MIXED_GEOMETRY = "mixed_geometry"
+    MISSING_RESCALE = "missing_rescale"
+    MISSING_GEOMETRY = "missing_geometry"
+    THICKNESS_OUT_OF_RANGE = "thickness_out_of_range"
+    UNCLEAR_IDENTITY = "unclear_identity"
+    UNDECODABLE = "undecodable"
+
+    @property
+    def sentence(self) -> str:
+        """Say in one sentence what is wrong and what to do about it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.NOT_CT: "These files are not CT images: send the CT series of the study.",
+    Reason.LOCALIZER: "This is a localizer (scout, topogram), not a volume: send the axial series.",
+    Reason.SECONDARY_CAPTURE: (
+        "This is a screen (dose report, patient information, screenshot) or has text burned in: leave it out."
+    ),
+    Reason.DERIVED_REFORMAT: "These images were computed from another series: send the original reconstruction.",
+    Reason.MULTIFRAME: "This is a multi-frame CT file, which is not read: send it as single slices.",
+    Reason.NOT_AXIAL: "The slices are not axial: send the axial reconstruction.",
+    Reason.GANTRY_TILT: "The gantry was tilted, so the slices are sheared: send a reconstruction without tilt.",
+    Reason.TOO_FEW_SLICES: "There are too few slices for a chest: check that the whole series was sent.",
+    Reason.MISSING_SLICE: "The slices are not evenly spaced, so some are missing: send the series again, complete.",
+    Reason.DUPLICATE_POSITION: "Several slices lie at the same position: send one reconstruction per series.",
+    Reason.MIXED_GEOMETRY: "The slices differ in size, spacing or orientation: send one reconstruction per series.",
+    Reason.MISSING_RESCALE: "Rescale slope or intercept is missing, so grey values cannot become HU: export again.",
+    Reason.MISSING_GEOMETRY: "Size, pixel spacing, orientation or position is missing or impossible: export again.",
+    Reason.THICKNESS_OUT_OF_RANGE: "The slice thickness or spacing is outside what a chest CT has.",
+    Reason.UNCLEAR_IDENTITY: "The files do not say which one series of which one patient they are: export again.",
+    Reason.UNDECODABLE: "The files are damaged or compressed in a way that cannot be read: export again.",
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One reason why files were refused; `detail` holds numbers only, never patient data, UIDs or paths."""
+
+    code: Reason
+    detail: str
+    files: tuple[Path, ...] = field(repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """Say what is wrong and what to do, with the detail."""
+        return f"{self.code.sentence} ({self.detail})" if self.detail else self.code.sentence

@@ -1,0 +1,214 @@
+"""Finding CT series under a folder: headers only, grouped by series, whatever the files are called."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from sys import intern
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileDataset
+from pydicom.uid import UID
+
+from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_header, regular_files
+from rounds.imaging.refusal import Reason, Refusal
+
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHeader:
+    """What one file says about itself; an absent or unusable value is None (or empty). Its repr has no identity."""
+
+    path: Path = field(repr=False)
+    series_uid: str = field(repr=False)
+    study_uid: str = field(repr=False)
+    patient_id: str = field(repr=False)
+    instance_uid: str = field(repr=False)
+    frame_of_reference: str = field(repr=False)
+    study_date: str = field(repr=False)
+    sop_class: str = ""
+    transfer_syntax: str = ""
+    modality: str = ""
+    image_type: tuple[str, ...] = ()
+    burned_in: bool = False
+    samples_per_pixel: int | None = None
+    frames: int = 1
+    rows: int | None = None
+    columns: int | None = None
+    pixel_spacing: tuple[float, ...] = ()
+    orientation: tuple[float, ...] = ()
+    position: tuple[float, ...] = ()
+    thickness: float | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    manufacturer: str = ""
+    model: str = ""
+    kernel: str = ""
+    kvp: float | None = None
+    body_part: str = ""
+    age: str = ""
+    sex: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The slices of one SeriesInstanceUID, in the order of their paths."""
+
+    uid: str = field(repr=False)
+    slices: tuple[SliceHeader, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(one.path for one in self.slices)
+
+    @property
+    def patient(self) -> str:
+        """The original patient's identity, to be pseudonymised: the PatientID, or the study where there is none."""
+        return patient_identity(self.slices[0].patient_id, self.slices[0].study_uid)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lay under a folder: series, files that look like DICOM but cannot be read, and counts of the rest."""
+
+    series: tuple[Series, ...]
+    unreadable: tuple[Refusal, ...]
+    not_dicom: int
+    directories: int
+
+
+def patient_identity(patient_id: str, study_uid: str) -> str:
+    """Return what distinguishes patients of one site; a study without a PatientID is its own patient."""
+    return patient_id.strip() or f"study {study_uid.strip()}"
+
+
+def find_series(root: Path) -> Found:
+    """Read the headers of every file at or under `root` and group them; no file can stop the walk.
+
+    Files without a SeriesInstanceUID form one group with the uid "" that the gate refuses.
+    """
+    groups: dict[str, list[SliceHeader]] = {}
+    unreadable: list[Refusal] = []
+    not_dicom = directories = 0
+    for path in regular_files(root):
+        try:
+            header = read_slice_header(path)
+        except NotDicom:
+            not_dicom += 1
+        except Unreadable as error:
+            unreadable.append(Refusal(Reason.UNDECODABLE, str(error), (path,)))
+        else:
+            if header.sop_class == MEDIA_DIRECTORY:
+                directories += 1
+            else:
+                groups.setdefault(header.series_uid, []).append(header)
+    series = tuple(Series(uid, tuple(slices)) for uid, slices in groups.items())
+    return Found(series, tuple(unreadable), not_dicom, directories)
+
+
+def read_slice_header(path: Path) -> SliceHeader:
+    """Read one file's header; raise NotDicom or Unreadable."""
+    dataset = read_header(path, _TAGS)
+    if path.name.upper() == "DICOMDIR":
+        return _directory(path)
+    with quietly():
+        return _header(path, dataset)
+
+
+def _header(path: Path, dataset: FileDataset) -> SliceHeader:
+    meta = getattr(dataset, "file_meta", None)
+    sop_class = _text(dataset, "SOPClassUID") or str(_value(meta, "MediaStorageSOPClassUID") or "")
+    return SliceHeader(
+        path=path,
+        series_uid=intern(_text(dataset, "SeriesInstanceUID")),
+        study_uid=intern(_text(dataset, "StudyInstanceUID")),
+        patient_id=intern(_text(dataset, "PatientID")),
+        instance_uid=_text(dataset, "SOPInstanceUID"),
+        frame_of_reference=intern(_text(dataset, "FrameOfReferenceUID")),
+        study_date=intern(_text(dataset, "StudyDate")),
+        sop_class=intern(sop_class),
+        transfer_syntax=intern(str(_value(meta, "TransferSyntaxUID") or "")),
+        modality=intern(_text(dataset, "Modality").upper()),
+        image_type=tuple(intern(part.upper()) for part in _texts(dataset, "ImageType")),
+        burned_in=_text(dataset, "BurnedInAnnotation").upper() == "YES",
+        samples_per_pixel=_integer(dataset, "SamplesPerPixel"),
+        frames=_integer(dataset, "NumberOfFrames") or 1,
+        rows=_integer(dataset, "Rows"),
+        columns=_integer(dataset, "Columns"),
+        pixel_spacing=_numbers(dataset, "PixelSpacing"),
+        orientation=_numbers(dataset, "ImageOrientationPatient"),
+        position=_numbers(dataset, "ImagePositionPatient"),
+        thickness=_number(dataset, "SliceThickness"),
+        slope=_number(dataset, "RescaleSlope"),
+        intercept=_number(dataset, "RescaleIntercept"),
+        manufacturer=intern(_text(dataset, "Manufacturer")),
+        model=intern(_text(dataset, "ManufacturerModelName")),
+        kernel=intern("/".join(_texts(dataset, "ConvolutionKernel"))),
+        kvp=_number(dataset, "KVP"),
+        body_part=intern(_text(dataset, "BodyPartExamined").upper()),
+        age=intern(_text(dataset, "PatientAge").upper()),
+        sex=intern(_text(dataset, "PatientSex").upper()),
+    )
+
+
+def _directory(path: Path) -> SliceHeader:
+    return SliceHeader(path, "", "", "", "", "", "", sop_class=MEDIA_DIRECTORY)
+
+
+def _tags(keywords: str) -> frozenset[int]:
+    return frozenset(tag for keyword in keywords.split() if (tag := tag_for_keyword(keyword)) is not None)
+
+
+_TAGS = _tags(
+    """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID StudyDate Modality
+    ImageType BurnedInAnnotation SamplesPerPixel NumberOfFrames Rows Columns PixelSpacing ImageOrientationPatient
+    ImagePositionPatient SliceThickness RescaleSlope RescaleIntercept Manufacturer ManufacturerModelName
+    ConvolutionKernel KVP BodyPartExamined PatientAge PatientSex"""
+)
+
+
+def _value(dataset: object, keyword: str) -> object:
+    """Return an element's value, or None where it is absent or its bytes make no sense."""
+    try:
+        value: object = getattr(dataset, keyword, None)
+    except (Exception, RecursionError):
+        return None
+    return value
+
+
+def _parts(dataset: FileDataset, keyword: str) -> list[object]:
+    value = _value(dataset, keyword)
+    if value is None:
+        return []
+    if isinstance(value, str | bytes | int | float) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
+
+
+def _texts(dataset: FileDataset, keyword: str) -> tuple[str, ...]:
+    parts = [part for part in _parts(dataset, keyword) if isinstance(part, str | UID)]
+    return tuple(str(part).strip(" \0") for part in parts)
+
+
+def _text(dataset: FileDataset, keyword: str) -> str:
+    return "\\".join(_texts(dataset, keyword))
+
+
+def _numbers(dataset: FileDataset, keyword: str) -> tuple[float, ...]:
+    """Return the values as floats, or nothing at all unless every one is a finite number."""
+    try:
+        values = tuple(float(part) for part in _parts(dataset, keyword))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ()
+    return values if all(math.isfinite(value) for value in values) else ()
+
+
+def _number(dataset: FileDataset, keyword: str) -> float | None:
+    values = _numbers(dataset, keyword)
+    return values[0] if len(values) == 1 else None
+
+
+def _integer(dataset: FileDataset, keyword: str) -> int | None:
+    value = _number(dataset, keyword)
+    return int(value) if value is not None else None
