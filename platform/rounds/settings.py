@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     labelstudio_token: str | None = None
     prefect_api_url: str | None = None
     service_url: str | None = None
+    pseudonym_key_file: Path | None = None
     annotation_configs: Path = REPOSITORY / "annotation_configs"
     schemes: tuple[str, ...] = ("lesion",)
     audit_share: float = Field(default=0.30, gt=0, le=1)

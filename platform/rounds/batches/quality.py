@@ -85,3 +85,42 @@ def summary(conn: Connection, batch_id: int) -> dict[str, Any]:
         "kappa": agreement(conn, batch_id),
         "audit": asdict(audit_result(conn, batch)),
     }
+
+
+def by_batch(conn: Connection) -> list[dict[str, Any]]:
+    """Return one row a batch: first-pass rate, pass rate per round, kappa and what the audit is worth."""
+    rows = []
+    for batch in reversed(store.everything(conn)):
+        found = summary(conn, batch.id)
+        audit = found.pop("audit")
+        found.pop("labels")
+        rows.append({**found, **{name: audit[name] for name in ("drawn", "of", "failed", "upper_bound_95")}})
+    return rows
+
+
+def by_annotator(conn: Connection) -> list[dict[str, Any]]:
+    """Return one row an annotator: labels, first-pass rate, revisions a label, seconds of first submissions."""
+    return conn.execute(
+        """
+        SELECT p.name AS annotator, count(DISTINCT l.id) AS labels, avg(f.passed::int)::float8 AS first_pass_rate,
+               count(r.id)::float8 / count(DISTINCT l.id) AS revisions_per_label,
+               percentile_cont(0.5) WITHIN GROUP (ORDER BY r.seconds) FILTER (WHERE r.number <= 2) AS median_seconds
+        FROM labels l JOIN revisions r ON r.label_id = l.id JOIN people p ON p.id = r.person_id
+        LEFT JOIN (SELECT label_id, bool_and(verdict = 'pass') AS passed FROM checks WHERE round = 1
+                   GROUP BY label_id HAVING count(*) = 2) f ON f.label_id = l.id
+        GROUP BY p.id, p.name ORDER BY p.id
+        """
+    ).fetchall()
+
+
+def by_checker(conn: Connection) -> list[dict[str, Any]]:
+    """Return one row a checker: verdicts, share of failed, and how often the other one disagreed."""
+    return conn.execute(
+        """
+        SELECT p.name AS checker, count(*) AS verdicts, avg((c.verdict = 'fail')::int)::float8 AS failed_share,
+               avg((c.verdict <> o.verdict)::int)::float8 AS disagreed_share
+        FROM checks c JOIN people p ON p.id = c.checker_id
+        LEFT JOIN checks o ON (o.label_id, o.round) = (c.label_id, c.round) AND o.checker_id <> c.checker_id
+        GROUP BY p.id, p.name ORDER BY p.id
+        """
+    ).fetchall()

@@ -31,7 +31,9 @@ def migrate(conn: Connection, folder: Path = MIGRATIONS) -> list[str]:
                     conn.execute("INSERT INTO migration (name, sha256) VALUES (%s, %s)", (path.name, digest))
                 applied.append(path.name)
             elif done[path.name] != digest:
-                raise MigrationChanged(f"{path.name} was edited after it was applied: add a new migration instead")
+                raise MigrationChanged(
+                    f"{path.name} was edited after it was applied: add a new migration instead"
+                )
     finally:
         conn.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
     return applied

@@ -38,6 +38,7 @@ CREATE TABLE cases (
     source_spacing    float8[] NOT NULL,      -- (z, y, x) mm, as scanned
     spacing           float8[] NOT NULL,      -- (z, y, x) mm, reading volume
     shape             integer[] NOT NULL,     -- (z, y, x), reading volume
+    affine            float8[] NOT NULL,      -- 4 x 4, voxel (x, y, z) of the reading volume to RAS mm
     thickness         float8,
     lung_hu           float8,                 -- median HU of the lungs, a check that a reader can believe
     volume            text NOT NULL,
@@ -208,9 +209,9 @@ CREATE TABLE tasks (
     task_id          bigint NOT NULL UNIQUE,    -- Label Studio's
     annotator_id     bigint NOT NULL REFERENCES people,
     parent_id        bigint REFERENCES revisions,
-    urls_expire_at   timestamptz NOT NULL,
-    annotation_id    bigint,
-    submitted_at     timestamptz,
+    first_slice      integer NOT NULL,
+    slices           integer NOT NULL,
+    urls_expire_at   timestamptz NOT NULL,          -- until when the presigned slice addresses work
     PRIMARY KEY (label_id, round, slab)
 );
 

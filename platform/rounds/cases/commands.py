@@ -1,0 +1,76 @@
+"""`rounds ingest` and `rounds cases`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rounds.cases import spool, store
+from rounds.cases.model import read_manifest
+from rounds.db import connect
+from rounds.orchestration import FlowRun, start_flow, wait_for
+from rounds.settings import Settings, load_settings
+from rounds.terminal import emit, json_option, progress, table
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--site", required=True, help="The hospital or institute the scans come from.")
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV of what is known of the patients: patient_id,diagnosis,clinical_type,age,sex,nat_date.",
+)
+@json_option
+def ingest(path: Path, site: str, manifest: Path | None, as_json: bool) -> None:
+    """Take the CT series under PATH in: gate, de-identify, store, make cases of them."""
+    settings = load_settings()
+    result = run_ingest(settings, path, site, manifest)
+    rows = [
+        *(
+            {"outcome": f"case {a['case']}", "what": f"{a['source_slices']} slices, {a['manufacturer']}"}
+            for a in result["accepted"]
+        ),
+        *(
+            {"outcome": q["reason"], "what": f"{len(q['files'])} files: {q['detail']}"}
+            for q in result["quarantined"]
+        ),
+    ]
+    counts = {"accepted": len(result["accepted"]), "quarantined": len(result["quarantined"])}
+    title = (
+        f"{counts['accepted']} accepted, {counts['quarantined']} quarantined, {result['unchanged']} unchanged"
+    )
+    emit(result, as_json, table(title, rows))
+
+
+def run_ingest(settings: Settings, path: Path, site: str, manifest: Path | None) -> dict[str, Any]:
+    """Start the ingest flow and wait for what comes of it; progress shows on a terminal."""
+    text = manifest.read_text(encoding="utf-8-sig") if manifest else None
+    if text is not None:
+        read_manifest(text)
+    ticket = spool.ask(settings, spool.Request(path.resolve(), site, text))
+    run = start_flow(settings, "ingest", {"ticket": ticket}, key=f"ingest-{ticket}")
+    with progress() as bar:
+        line = bar.add_task("ingesting", total=None)
+
+        def show(_: FlowRun) -> None:
+            done, total = spool.progress(settings, ticket)
+            bar.update(line, completed=done, total=total)
+
+        wait_for(settings, run, report=show)
+    result = spool.summary(settings, ticket)
+    spool.clear(settings, ticket)
+    return result
+
+
+@click.command()
+@click.option("--quarantined", is_flag=True, help="Show the scans that are held back instead.")
+@json_option
+def cases(quarantined: bool, as_json: bool) -> None:
+    """List the cases, or the scans that are held back."""
+    with connect(load_settings()) as conn:
+        if quarantined:
+            rows = [vars(entry) for entry in store.held(conn)]
+        else:
+            rows = [dict(row) for row in store.everything(conn)]
+    emit(rows, as_json, table("Quarantine" if quarantined else "Cases", rows))

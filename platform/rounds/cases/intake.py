@@ -1,0 +1,142 @@
+"""Taking one series in: gate, de-identify, grids, pictures, objects, and last of all its row."""
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from rounds.cases import store
+from rounds.cases.model import NewCase, Outcome
+from rounds.db import Connection
+from rounds.imaging.chest import median_lung_hu
+from rounds.imaging.deid import POLICY_VERSION, deidentify
+from rounds.imaging.dicom import NotDicom, Unreadable
+from rounds.imaging.gate import Stack, examine
+from rounds.imaging.nifti import encode_volume
+from rounds.imaging.pseudonyms import pseudonym, series_key
+from rounds.imaging.refusal import Reason, Refusal
+from rounds.imaging.render import Window, slice_png
+from rounds.imaging.resample import to_reading_grid
+from rounds.imaging.series import Series
+from rounds.imaging.volume import VolumeRefused, load_volume
+from rounds.objects import ObjectStore
+
+ACTOR = "flow:ingest"
+
+
+@dataclass(frozen=True)
+class Intake:
+    """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices."""
+
+    conn: Connection
+    objects: ObjectStore
+    key: bytes
+    site: str
+    window: Window
+    schemes: tuple[str, ...]
+
+
+def take_in(intake: Intake, series: Series) -> Outcome:
+    """Make a case of a series, or quarantine it with reasons; doing it again changes nothing.
+
+    Bytes go to the object store first and the row is written last, in one transaction, so that a process killed
+    anywhere in between leaves nothing that a second run would double.
+    """
+    skey = _key_of(intake, series)
+    if store.known(intake.conn, skey) is not None:
+        return Outcome(unchanged=1)
+    verdict = examine(series)
+    refused = list(verdict.refusals)
+    accepted = None
+    for stack in verdict.stacks:
+        try:
+            accepted = _accept(intake, skey, series, stack)
+        except VolumeRefused as error:
+            refused.append(error.refusal)
+        except (NotDicom, Unreadable) as error:
+            refused.append(Refusal(Reason.UNDECODABLE, str(error), series.files))
+    held = tuple(set_aside(intake, skey, refusal) for refusal in refused)
+    unchanged = int(accepted is None and not held)
+    return Outcome(accepted=accepted, quarantined=held, unchanged=unchanged)
+
+
+def set_aside(intake: Intake, skey: str, refusal: Refusal) -> dict[str, Any]:
+    """Quarantine refused files; what is returned names them, for the operator's own eyes."""
+    with intake.conn.transaction():
+        number = store.quarantine(
+            intake.conn,
+            f"{skey}:{refusal.code}",
+            intake.site,
+            refusal.code,
+            refusal.detail,
+            len(refusal.files),
+            ACTOR,
+        )
+    return {
+        "quarantine": number,
+        "reason": str(refusal.code),
+        "detail": refusal.sentence,
+        "files": [str(path) for path in refusal.files],
+    }
+
+
+def key_of_files(key: bytes, files: Iterable[Path]) -> str:
+    """Return the keyed identity of files that do not say which series they are: their content."""
+    digests = sorted(_file_sha256(path) for path in files)
+    return series_key(key, "files " + " ".join(digests))
+
+
+def _key_of(intake: Intake, series: Series) -> str:
+    return series_key(intake.key, series.uid) if series.uid else key_of_files(intake.key, series.files)
+
+
+def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str, Any] | None:
+    scanned = load_volume(stack)
+    reading = to_reading_grid(scanned)
+    clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
+    manufacturer, scanner = _device(clean[0].data)
+    case = NewCase(
+        series_key=skey,
+        patient=pseudonym(intake.key, intake.site, series.patient),
+        site=intake.site,
+        manufacturer=manufacturer,
+        scanner=scanner,
+        source_slices=len(stack.slices),
+        source_spacing=scanned.spacing,
+        spacing=reading.spacing,
+        shape=reading.shape,
+        affine=tuple(tuple(row) for row in reading.affine.tolist()),
+        thickness=stack.slices[0].thickness,
+        lung_hu=median_lung_hu(reading),
+        volume=intake.objects.put(encode_volume(reading), ".nii.gz"),
+        slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
+        dicom=tuple(intake.objects.put(one.data, ".dcm") for one in clean),
+        policy_version=POLICY_VERSION,
+    )
+    with intake.conn.transaction():
+        case_id = store.accept(intake.conn, case, intake.schemes, ACTOR)
+    if case_id is None:
+        return None
+    return {
+        "case": case_id,
+        "patient": case.patient,
+        "source_slices": case.source_slices,
+        "spacing_mm": list(case.spacing),
+        "manufacturer": case.manufacturer,
+        "lung_hu": case.lung_hu,
+    }
+
+
+def _device(clean: bytes) -> tuple[str, str]:
+    """Read the device from the de-identified file, so that nothing else can have slipped into its name."""
+    header = pydicom.dcmread(io.BytesIO(clean), specific_tags=["Manufacturer", "ManufacturerModelName"])
+    return str(header.get("Manufacturer") or "unknown"), str(header.get("ManufacturerModelName") or "unknown")
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

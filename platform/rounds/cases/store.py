@@ -1,0 +1,149 @@
+"""Cases, patients and quarantined scans in the database."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from rounds.cases.model import CaseUnknown, NewCase, PatientFacts
+from rounds.db import Connection
+from rounds.labels import store as labels
+from rounds.trail.store import record
+
+COLUMNS = (
+    "id, patient_id, site, manufacturer, scanner, source_slices, source_spacing, spacing, shape, affine, lung_hu,"
+    " volume, slices, dicom, created_at"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scan that passed the geometry gate; spacing (z, y, x) mm and shape (z, y, x) are the reading volume's."""
+
+    id: int
+    patient_id: str
+    site: str
+    manufacturer: str
+    scanner: str
+    source_slices: int
+    source_spacing: Sequence[float]
+    spacing: Sequence[float]
+    shape: Sequence[int]
+    affine: Sequence[Sequence[float]]
+    lung_hu: float | None
+    volume: str
+    slices: Sequence[str]
+    dicom: Sequence[str]
+    created_at: Any
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A refused scan; its files are named in the operator's own folder, never here."""
+
+    id: int
+    site: str
+    reason: str
+    detail: str
+    file_count: int
+    state: str
+
+
+def accept(conn: Connection, case: NewCase, schemes: Sequence[str], actor: str) -> int | None:
+    """Write a case with its labels in the caller's transaction; return None when the series was there already."""
+    conn.execute("INSERT INTO patients (id) VALUES (%s) ON CONFLICT DO NOTHING", (case.patient,))
+    values = [_listed(value) for value in astuple(case)]
+    row = conn.execute(
+        """
+        INSERT INTO cases (series_key, patient_id, site, manufacturer, scanner, source_slices, source_spacing, spacing,
+                           shape, affine, thickness, lung_hu, volume, slices, dicom, policy_version)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT (series_key) DO NOTHING RETURNING id
+        """,
+        values,
+    ).fetchone()
+    if row is None:
+        return None
+    case_id = int(row["id"])
+    for scheme in schemes:
+        labels.create(conn, case_id, scheme)
+    record(conn, actor, "ingest", "case", case_id, detail={"site": case.site, "slices": case.source_slices})
+    return case_id
+
+
+def tell(conn: Connection, patient: str, facts: PatientFacts, actor: str) -> None:
+    """Write down what a manifest says of a patient; an empty field leaves what is known."""
+    row = conn.execute(
+        """
+        INSERT INTO patients AS p (id, diagnosis, clinical_type, age, sex, nat_date) VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (id) DO UPDATE SET
+            diagnosis = coalesce(excluded.diagnosis, p.diagnosis),
+            clinical_type = coalesce(excluded.clinical_type, p.clinical_type),
+            age = coalesce(excluded.age, p.age), sex = coalesce(excluded.sex, p.sex),
+            nat_date = coalesce(excluded.nat_date, p.nat_date)
+        WHERE (p.diagnosis, p.clinical_type, p.age, p.sex, p.nat_date) IS DISTINCT FROM
+            (coalesce(excluded.diagnosis, p.diagnosis), coalesce(excluded.clinical_type, p.clinical_type),
+             coalesce(excluded.age, p.age), coalesce(excluded.sex, p.sex), coalesce(excluded.nat_date, p.nat_date))
+        RETURNING id
+        """,
+        (patient, *astuple(facts)),
+    ).fetchone()
+    if row is not None:
+        record(conn, actor, "tell", "patient", patient, detail={"diagnosis": facts.diagnosis})
+
+
+def quarantine(
+    conn: Connection, key: str, site: str, reason: str, detail: str, files: int, actor: str
+) -> int:
+    """Hold a refused scan back; the same scan refused again adds nothing. Return its number."""
+    row = conn.execute(
+        """
+        INSERT INTO quarantine (series_key, site, reason, detail, file_count) VALUES (%s, %s, %s, %s, %s)
+        ON CONFLICT (series_key) DO NOTHING RETURNING id
+        """,
+        (key, site, reason, detail, files),
+    ).fetchone()
+    if row is None:
+        found = conn.execute("SELECT id FROM quarantine WHERE series_key = %s", (key,)).fetchone()
+        assert found is not None  # noqa: S101 (the conflict)
+        return int(found["id"])
+    record(conn, actor, "quarantine", "scan", row["id"], reason, {"detail": detail, "files": files})
+    return int(row["id"])
+
+
+def known(conn: Connection, series_key: str) -> int | None:
+    """Return the case that this series became, or None."""
+    row = conn.execute("SELECT id FROM cases WHERE series_key = %s", (series_key,)).fetchone()
+    return int(row["id"]) if row else None
+
+
+def get(conn: Connection, case_id: int) -> Case:
+    """Return a case; raise CaseUnknown."""
+    row = conn.execute(f"SELECT {COLUMNS} FROM cases WHERE id = %s", (case_id,)).fetchone()
+    if row is None:
+        raise CaseUnknown(f"there is no case {case_id}: see `rounds cases`")
+    return Case(**row)
+
+
+def everything(conn: Connection) -> list[dict[str, Any]]:
+    """Return all cases with where their labels stand, oldest first, as `rounds cases` prints them."""
+    return conn.execute(
+        """
+        SELECT c.id AS "case", c.patient_id AS patient, c.site, c.manufacturer, c.scanner, p.diagnosis, c.source_slices,
+               c.spacing AS spacing_mm,
+               (SELECT jsonb_object_agg(scheme, stage) FROM labels WHERE case_id = c.id) AS labels
+        FROM cases c JOIN patients p ON p.id = c.patient_id ORDER BY c.id
+        """
+    ).fetchall()
+
+
+def held(conn: Connection) -> list[Quarantined]:
+    """Return the scans that are held back, oldest first."""
+    found = conn.execute(
+        "SELECT id, site, reason, detail, file_count, state FROM quarantine WHERE state = 'held' ORDER BY id"
+    )
+    return [Quarantined(**row) for row in found]
+
+
+def _listed(value: Any) -> Any:
+    """Turn tuples into lists, which psycopg writes as arrays."""
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
