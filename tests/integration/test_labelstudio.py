@@ -161,15 +161,19 @@ def test_a_renamed_project_is_found_and_repaired(client: Client, lesion: Scheme)
     assert (stands["title"], stands["show_collab_predictions"]) == ("My own title", True)
 
 
-def test_a_pre_label_shows_whatever_the_model_version_before(
-    client: Client, project: Project, reader: AnnotatorSession
+def test_a_pre_label_shows_in_the_stream_whatever_the_model_version_before(
+    client: Client, lesion: Scheme
 ) -> None:
-    for version in ("model-1", "model-2", "revision"):
-        (ref,) = ensure_tasks(client, project, replace(spec(random_mask(1)), model_version=version))
-        assert client.get(f"/api/tasks/{ref.task_id}/")["meta"]["model_version"] == version
-    shown = client.get(f"/api/projects/{project.project_id}/")["model_version"]
-    versions = client.get("/api/predictions/", project=project.project_id)
-    assert {prediction["model_version"] for prediction in versions} == {shown}
+    account = new_account(client)
+    project = ensure_project(client, account.email, lesion)
+    with session_of(client, account) as reader:
+        for version in ("model-1", "model-2", "revision"):
+            wanted = replace(spec(random_mask(1)), model_version=version)
+            (ref,) = ensure_tasks(client, project, wanted)
+            shown = reader._call("GET", f"/api/projects/{project.project_id}/next")
+            assert (shown["id"], len(shown["predictions"])) == (ref.task_id, 1)
+            assert shown["meta"]["model_version"] == version
+            reader.submit(ref.task_id, [], 1.0)
 
 
 def test_only_the_assignee_counts_and_others_are_named(

@@ -89,6 +89,11 @@ def delete_task(client: Client, task_id: int) -> bool:
     return client.delete(f"/api/tasks/{task_id}/")
 
 
+def task_url(client: Client, project: Project, task_id: int) -> str:
+    """Return the page on which the annotator draws this task."""
+    return f"{client.url}/projects/{project.project_id}/data?task={task_id}"
+
+
 def _ensure_task(
     client: Client, project: Project, spec: TaskSpec, slab: int, first_slice: int, slices: int
 ) -> TaskRef:
