@@ -25,7 +25,7 @@ def answer(url: str, *, timeout: float = 3.0) -> httpx.Response:
 
 
 def wait_until_up(
-    name: str, probe: Callable[[], str], *, process: Process | None, log: Path, timeout: float
+    name: str, probe: Callable[[], str], process: Process | None, log: Path, timeout: float
 ) -> str:
     """Call `probe` until it returns the part's version; raise PartFailed when it ends or `timeout` s pass."""
     end = time.monotonic() + timeout

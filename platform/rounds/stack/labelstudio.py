@@ -14,7 +14,7 @@ import httpx
 from rounds.settings import REPOSITORY
 from rounds.stack.health import PartFailed, answer
 from rounds.stack.ports import LOOPBACK
-from rounds.stack.processes import Process, neutral_environment, open_log, spawn
+from rounds.stack.processes import NO_WAY_OUT, Process, neutral_environment, open_log, spawn
 from rounds.stack.state import secret, secret_path, write_private
 
 BOOTSTRAP = Path(__file__).with_name("labelstudio_bootstrap.py")
@@ -70,6 +70,7 @@ def environment(home: Path, url: str) -> dict[str, str]:
             "COLLECT_ANALYTICS": "false",
             "LATEST_VERSION_CHECK": "false",
             "DO_NOT_TRACK": "1",
+            **NO_WAY_OUT,
             "XDG_CONFIG_HOME": str(data / "config"),
             "XDG_DATA_HOME": str(data / "data"),
             "XDG_CACHE_HOME": str(data / "cache"),
@@ -84,11 +85,12 @@ def banned_networks() -> list[str]:
 
 
 def start(home: Path, port: int, log: Path) -> Process:
-    """Migrate, see to the admin and the token, and start the server."""
+    """Migrate and see to the admin and the token where that is due, and start the server."""
     url = f"http://{LOOPBACK}:{port}"
     env = environment(home, url)
     place = installation()
-    _bootstrap(home, place, env, log)
+    if token_is_due(home) or not _is_prepared(home, place):
+        _bootstrap(home, place, env, log)
     (home / "labelstudio" / "cache").mkdir(mode=0o700, exist_ok=True)
     site = next((place / "lib").glob("python3.*")) / "site-packages" / "label_studio"
     command: list[str | Path] = [
@@ -151,6 +153,17 @@ def _bootstrap(home: Path, place: Path, env: dict[str, str], log: Path) -> None:
         raise PartFailed(f"labelstudio could not be prepared: see {log}")
     issued = json.loads(result.stdout.decode().strip().splitlines()[-1])
     write_private(secret_path(home, "labelstudio_token"), issued["token"] + "\n")
+    write_private(home / "labelstudio" / "prepared", _release(place))
+
+
+def _is_prepared(home: Path, place: Path) -> bool:
+    """Tell whether the database was last migrated by the release that is installed now."""
+    marker = home / "labelstudio" / "prepared"
+    return marker.is_file() and marker.read_text() == _release(place)
+
+
+def _release(place: Path) -> str:
+    return next(place.glob("lib/python3.*/site-packages/label_studio-*.dist-info")).name
 
 
 def password(home: Path) -> str:

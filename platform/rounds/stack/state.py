@@ -15,13 +15,17 @@ from rounds.stack.processes import Process
 
 @dataclass(frozen=True)
 class PartRecord:
-    """One part as `stack.json` knows it; `process` is None for a part that is used, not started."""
+    """One part as `stack.json` knows it: `process` is None for a part that is used, not started.
+
+    `needed` identifies the settings the part was started with.
+    """
 
     url: str | None = None
     version: str | None = None
     port: int | None = None
     process: Process | None = None
     started_by_us: bool = False
+    needed: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,9 @@ def _plain(record: PartRecord) -> dict[str, Any]:
     plain = asdict(record)
     plain.pop("process")
     process = record.process
-    return plain | {"pid": process and process.pid, "started": process and process.started}
+    return plain | ({"pid": None} if process is None else asdict(process))
 
 
 def _part(plain: dict[str, Any]) -> PartRecord:
-    pid, started = plain.pop("pid"), plain.pop("started")
-    return PartRecord(**plain, process=None if pid is None else Process(pid, started))
+    pid, started, mark = plain.pop("pid"), plain.pop("started", ""), plain.pop("mark", "")
+    return PartRecord(**plain, process=None if pid is None else Process(pid, started, mark))
