@@ -5,7 +5,7 @@ from prefect import flow, get_run_logger, task
 from rounds.batches import service
 from rounds.db import connect
 from rounds.labels.placing import Placer
-from rounds.labels.tasks import lacking
+from rounds.labels.tasks import lacking, one_at_a_time
 from rounds.labelstudio.client import Client
 from rounds.objects import ObjectStore
 from rounds.settings import load_settings
@@ -29,7 +29,7 @@ def place(batch_id: int | None) -> int:
     """Make the missing tasks in Label Studio, of one batch or of all."""
     settings = load_settings()
     client = Client.from_settings(settings)
-    with connect(settings) as conn:
+    with connect(settings) as conn, one_at_a_time(conn, "placing"):
         placer = Placer(settings, conn, client, ObjectStore.from_settings(settings))
         wanted = lacking(conn, batch_id)
         for label_id in wanted:

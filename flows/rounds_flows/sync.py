@@ -4,7 +4,7 @@ from prefect import flow, get_run_logger, task
 
 from rounds.db import connect
 from rounds.labels.collecting import Collector
-from rounds.labels.tasks import projects
+from rounds.labels.tasks import one_at_a_time, projects
 from rounds.labelstudio.client import Client
 from rounds.objects import ObjectStore
 from rounds.settings import load_settings
@@ -21,7 +21,7 @@ def collect() -> int:
     """Poll every project that holds a task."""
     settings = load_settings()
     client = Client.from_settings(settings)
-    with connect(settings) as conn:
+    with connect(settings) as conn, one_at_a_time(conn, "collecting"):
         collector = Collector(settings, conn, client, ObjectStore.from_settings(settings))
         submitted = sum(collector.collect(project_id) for project_id in projects(conn))
     client.close()

@@ -1,9 +1,10 @@
 """Which Label Studio task stands for which round of a label, and which annotations were dealt with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
@@ -38,6 +39,17 @@ class Taken:
     mask: str
     seconds: float | None
     effort: Mapping[str, Any]
+
+
+@contextmanager
+def one_at_a_time(conn: Connection, what: Literal["placing", "collecting"]) -> Iterator[None]:
+    """Let only one process at a time place tasks, and one collect: Label Studio has no conditional insert."""
+    number = {"placing": 4_726_004, "collecting": 4_726_005}[what]
+    conn.execute("SELECT pg_advisory_lock(%s)", (number,))
+    try:
+        yield
+    finally:
+        conn.execute("SELECT pg_advisory_unlock(%s)", (number,))
 
 
 def keep(conn: Connection, task: Task) -> None:
