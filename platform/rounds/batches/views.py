@@ -37,7 +37,8 @@ def listing(conn: Connection, reader: Person) -> list[dict[str, Any]]:
         """
         SELECT b.id AS batch, b.scheme, b.state, b.attempt, b.created_at,
                (SELECT coalesce(jsonb_object_agg(stage, n), '{}') FROM
-                   (SELECT stage, count(*) AS n FROM labels l WHERE l.batch_id = b.id GROUP BY stage) AS counted) AS labels
+                   (SELECT stage, count(*) AS n FROM labels l WHERE l.batch_id = b.id GROUP BY stage) AS counted
+               ) AS labels
         FROM batches b
         WHERE %(all)s OR EXISTS (SELECT FROM batch_checkers c WHERE c.batch_id = b.id AND c.person_id = %(reader)s)
         ORDER BY b.id DESC

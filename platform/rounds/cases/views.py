@@ -12,7 +12,7 @@ def listing(conn: Connection, before: int | None) -> list[dict[str, Any]]:
     return conn.execute(
         """
         SELECT c.id, c.site, c.manufacturer, c.scanner, c.source_slices, c.shape, c.spacing,
-               ARRAY(SELECT l.scheme || ': ' || l.stage FROM labels l WHERE l.case_id = c.id ORDER BY l.scheme) AS stages,
+               ARRAY(SELECT scheme || ': ' || stage FROM labels l WHERE l.case_id = c.id ORDER BY scheme) AS stages,
                ARRAY(SELECT l.id FROM labels l WHERE l.case_id = c.id ORDER BY l.scheme) AS labels
         FROM cases c WHERE %(before)s::bigint IS NULL OR c.id < %(before)s ORDER BY c.id DESC LIMIT %(page)s
         """,
@@ -29,5 +29,6 @@ def count(conn: Connection) -> int:
 def held(conn: Connection) -> list[dict[str, Any]]:
     """Return quarantined scans that nobody has dealt with, counted by site and reason."""
     return conn.execute(
-        "SELECT site, reason, count(*) AS n FROM quarantine WHERE state = 'held' GROUP BY site, reason ORDER BY n DESC, site"
+        "SELECT site, reason, count(*) AS n FROM quarantine WHERE state = 'held'"
+        " GROUP BY site, reason ORDER BY n DESC, site"
     ).fetchall()

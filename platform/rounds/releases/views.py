@@ -29,6 +29,7 @@ class Curve:
     scheme: str
     stages: Sequence[Mapping[str, Any]]
     lines: Mapping[str, Sequence[tuple[float, float, float]]]
+    ticks: Sequence[float]
 
 
 def shelves(conn: Connection) -> list[Shelf]:
@@ -52,15 +53,20 @@ def curves(conn: Connection) -> list[Curve]:
 def _curve(scheme: str, stages: Sequence[Mapping[str, Any]]) -> Curve:
     """Place Dice and AUC (0 to 1) over the number of cases (from 0, to scale)."""
     most = max((stage["cases"] for stage in stages), default=1) or 1
-    lines = {}
-    for measure in ("dice", "auc"):
-        known = [(stage["cases"], stage[measure]) for stage in stages if stage[measure] is not None]
-        lines[measure] = [
+
+    def across(cases: int) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * cases / most, 1)
+
+    lines = {
+        measure: [
             (
-                round(LEFT + (WIDTH - LEFT - RIGHT) * cases / most, 1),
-                round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - value), 1),
-                value,
+                across(stage["cases"]),
+                round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - stage[measure]), 1),
+                stage[measure],
             )
-            for cases, value in known
+            for stage in stages
+            if stage[measure] is not None
         ]
-    return Curve(scheme, stages, lines)
+        for measure in ("dice", "auc")
+    }
+    return Curve(scheme, stages, lines, [across(stage["cases"]) for stage in stages])
