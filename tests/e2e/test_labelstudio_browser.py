@@ -26,6 +26,7 @@ from rounds.settings import Settings
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 CONFIGS = Path(__file__).parents[2] / "annotation_configs"
+SCREENSHOTS = os.environ.get("ROUNDS_SCREENSHOTS")
 CHROMIUM = shutil.which("chromium")
 QUIET = [
     "--no-sandbox",
@@ -113,9 +114,8 @@ def stroke(page: Page, start: Point, end: Point) -> None:
 
 def screenshot(page: Page, name: str) -> None:
     """Keep a picture of the page when ROUNDS_SCREENSHOTS names a folder."""
-    folder = os.environ.get("ROUNDS_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png")
+    if SCREENSHOTS is not None:
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
 def edit_and_submit(page: Page) -> None:

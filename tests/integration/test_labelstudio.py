@@ -3,6 +3,7 @@
 import secrets
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -123,6 +124,7 @@ def test_slabs_of_five_labels_come_back_whole(
     parts = []
     for ref in refs:
         task = reader.open(ref.task_id)
+        assert f"slices {ref.first_slice + 1} to {ref.first_slice + ref.slices} of 6" in task.header
         assert task.slice_urls == URLS[ref.first_slice : ref.first_slice + ref.slices]
         assert task.prelabel is not None
         reader.submit(ref.task_id, prediction_to_annotation(task.prelabel), 1.0)
@@ -151,6 +153,17 @@ def test_running_again_adds_nothing(client: Client, lesion: Scheme, stack: Setti
     assert revision[0].task_id not in {ref.task_id for ref in made}
 
 
+def test_two_at_the_same_moment_make_one(client: Client, lesion: Scheme) -> None:
+    email = new_account(client).email
+    wanted = spec(random_mask(1))
+    with ThreadPoolExecutor(4) as pool:
+        projects = list(pool.map(lambda _: ensure_project(client, email, lesion), range(4)))
+        assert len({project.project_id for project in projects}) == 1
+        refs = list(pool.map(lambda _: ensure_tasks(client, projects[0], wanted), range(4)))
+    assert len(set(refs)) == 1
+    assert present_tasks(client, projects[0].project_id) == {refs[0][0].task_id}
+
+
 def test_a_renamed_project_is_found_and_repaired(client: Client, lesion: Scheme) -> None:
     email = new_account(client).email
     project = ensure_project(client, email, lesion)
@@ -174,6 +187,15 @@ def test_a_pre_label_shows_in_the_stream_whatever_the_model_version_before(
             assert (shown["id"], len(shown["predictions"])) == (ref.task_id, 1)
             assert shown["meta"]["model_version"] == version
             reader.submit(ref.task_id, [], 1.0)
+
+
+def test_a_skipped_task_is_offered_again(client: Client, lesion: Scheme) -> None:
+    account = new_account(client)
+    project = ensure_project(client, account.email, lesion)
+    ref = one_task(client, project)
+    with session_of(client, account) as reader:
+        reader.skip(ref.task_id)
+        assert reader._call("GET", f"/api/projects/{project.project_id}/next")["id"] == ref.task_id
 
 
 def test_only_the_assignee_counts_and_others_are_named(
@@ -273,6 +295,17 @@ def test_a_webhook_rings_without_payload_and_a_lost_one_loses_nothing(client: Cl
         reader.submit(lost.task_id, [], 1.0)
     changes = changed_annotations(client, project.project_id, None)
     assert {annotation.task_id for annotation in changes.annotations} == {heard.task_id, lost.task_id}
+
+
+def test_the_doorbell_moves_with_the_service_and_may_be_refused(client: Client, lesion: Scheme) -> None:
+    email = new_account(client).email
+    for port in (9001, 9002):
+        assert ensure_project(client, email, lesion, f"http://127.0.0.1:{port}/").doorbell
+    refused = ensure_project(client, new_account(client).email, lesion, "http://10.0.0.1")
+    assert not refused.doorbell
+    project = ensure_project(client, email, lesion)
+    (hook,) = client.get("/api/webhooks/", project=project.project_id)
+    assert hook["url"] == "http://127.0.0.1:9002/hooks/labelstudio"
 
 
 def test_urls_are_renewed_and_a_deleted_task_is_gone(client: Client, project: Project) -> None:

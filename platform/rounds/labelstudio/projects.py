@@ -32,11 +32,15 @@ def ensure_project(client: Client, email: str, scheme: Scheme, service_url: str 
     configuration under existing annotations is refused by Label Studio and raises LabelStudioRefused.
     """
     marker = project_marker(email, scheme.name)
-    listed = client.pages("/api/projects/", include="id,description")
-    found = sorted(int(project["id"]) for project in listed if project.get("description") == marker)
-    project_id = found[0] if found else _create(client, email, scheme, marker)
+    found = _find(client, marker)
     if found:
-        _update(client, project_id, scheme)
+        _update(client, found[0], scheme)
+    else:
+        made = _create(client, email, scheme, marker)
+        found = _find(client, marker)
+        if found[0] != made:  # somebody made it at the same moment: the first one stays
+            client.delete(f"/api/projects/{made}/")
+    project_id = found[0]
     doorbell = service_url is not None and _ensure_doorbell(client, project_id, service_url)
     return Project(project_id, scheme, email.lower(), doorbell)
 
@@ -51,6 +55,11 @@ def project_url(client: Client, project: Project) -> str:
     return f"{client.url}/projects/{project.project_id}/data"
 
 
+def _find(client: Client, marker: str) -> list[int]:
+    listed = client.pages("/api/projects/", include="id,description")
+    return sorted(int(project["id"]) for project in listed if project.get("description") == marker)
+
+
 def _wanted(scheme: Scheme) -> dict[str, Any]:
     return {
         "label_config": scheme.config,
@@ -58,7 +67,7 @@ def _wanted(scheme: Scheme) -> dict[str, Any]:
         "enable_empty_annotation": True,
         "maximum_annotations": 1,
         "show_skip_button": True,
-        "skip_queue": "IGNORE_SKIPPED",
+        "skip_queue": "REQUEUE_FOR_ME",
     }
 
 

@@ -98,19 +98,22 @@ def _ensure_task(
     client: Client, project: Project, spec: TaskSpec, slab: int, first_slice: int, slices: int
 ) -> TaskRef:
     key = f"{spec.label_id}/{spec.round}/{slab}"
-    task_id = _find(client, project.project_id, key)
-    if task_id is None:
+    found = _find(client, project.project_id, key)
+    if not found:
         task = _body(project, spec, key, first_slice, slices)
         answer = client.post(f"/api/projects/{project.project_id}/import", [task], return_task_ids="true")
-        task_id = int(answer["task_ids"][0])
-    return TaskRef(task_id, spec.label_id, spec.round, slab, first_slice, slices)
+        made = int(answer["task_ids"][0])
+        found = _find(client, project.project_id, key)
+        if found[0] != made:  # somebody made it at the same moment: the first one stays
+            delete_task(client, made)
+    return TaskRef(found[0], spec.label_id, spec.round, slab, first_slice, slices)
 
 
-def _find(client: Client, project_id: int, key: str) -> int | None:
+def _find(client: Client, project_id: int, key: str) -> list[int]:
     by_key = {"filter": "filter:tasks:data.key", "operator": "equal", "type": "String", "value": key}
     query = json.dumps({"filters": {"conjunction": "and", "items": [by_key]}, "ordering": ["tasks:id"]})
-    found = client.get("/api/tasks/", project=project_id, include="id", query=query)["tasks"]
-    return int(found[0]["id"]) if found else None
+    tasks = client.get("/api/tasks/", project=project_id, include="id", query=query)["tasks"]
+    return [int(task["id"]) for task in tasks]
 
 
 def _body(project: Project, spec: TaskSpec, key: str, first_slice: int, slices: int) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def _body(project: Project, spec: TaskSpec, key: str, first_slice: int, slices: 
     task: dict[str, Any] = {
         "data": {
             IMAGES_FIELD: list(spec.slice_urls[part]),
-            HEADER_FIELD: spec.header or project.scheme.title,
+            HEADER_FIELD: _header(project, spec, first_slice, slices),
             "key": key,
         },
         "meta": {
@@ -132,3 +135,11 @@ def _body(project: Project, spec: TaskSpec, key: str, first_slice: int, slices: 
         results = mask_to_results(spec.prelabel[part], project.scheme)
         task["predictions"] = [{"result": results, "model_version": SHOWN_MODEL_VERSION}]
     return task
+
+
+def _header(project: Project, spec: TaskSpec, first_slice: int, slices: int) -> str:
+    header = spec.header or project.scheme.title
+    whole = len(spec.slice_urls)
+    if slices == whole:
+        return header
+    return f"{header} (here: slices {first_slice + 1} to {first_slice + slices} of {whole})"
