@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.types.entrypoint import EntrypointType
 
 POOL = "rounds"
@@ -50,7 +52,8 @@ async def register() -> list[str]:
     Registering a schedule again drops the runs it has not begun: after a night down there is no backlog.
     """
     async with get_client() as client:
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+        with suppress(ObjectAlreadyExists):
+            await client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     names = []
     for deployment in DEPLOYMENTS:
         if find_spec(f"rounds_flows.{deployment.name}") is None:

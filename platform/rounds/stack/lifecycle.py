@@ -139,10 +139,11 @@ class _Starter:
         process = part.start(self._known(), port or 0, log)
         record = PartRecord(port=port, process=process, started_by_us=True, needed=self._needed(part))
         known = self._save(part, record)
-        answers = part.answers or part.probe
-        version = wait_until_up(part.name, lambda: answers(known), process, log, part.timeout)
+        first = part.answers or part.probe
+        wait_until_up(part.name, lambda: first(known), process, log, part.timeout)
         part.prepare(known, log)
-        self._save(part, replace(record, version=part.probe(known) if part.answers else version))
+        version = wait_until_up(part.name, lambda: part.probe(known), process, log, part.timeout)
+        self._save(part, replace(record, version=version))
         self.report(part.name, "up")
 
     def _free_port(self, part: Part, old: PartRecord) -> int | None:

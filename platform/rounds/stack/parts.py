@@ -98,7 +98,6 @@ PREFECT = Part(
     start=lambda settings, port, log: prefect.start(settings.home, port, log),
     address=lambda _home, port: {"prefect_api_url": prefect.api_url(port)},
     probe=lambda settings: prefect.probe(settings.require("prefect_api_url")),
-    prepare=prefect.register_deployments,
     timeout=120.0,
 )
 WORKER = Part(
@@ -107,6 +106,8 @@ WORKER = Part(
     port=None,
     start=lambda settings, _port, log: prefect.start_worker(settings, log),
     address=lambda _home, _port: {},
+    answers=lambda _settings: "starting",  # the deployments are registered while it starts
+    prepare=prefect.register_deployments,
     probe=prefect.probe_worker,
     needs=("prefect_api_url",),
 )

@@ -55,7 +55,7 @@ def prepare_home(home: Path) -> None:
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
     """Hold the stack's lock; a second `rounds up` or `down` waits here for the first."""
-    with (home / "stack.lock").open("w") as lock:
+    with os.fdopen(os.open(home / "stack.lock", os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
