@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +94,10 @@ def read_data_set(folder: Path) -> DataSet:
 
 
 def _case(folder: Path, entry: _CaseEntry) -> Case:
-    root = folder.resolve()
+    root = Path(os.path.abspath(folder))
     paths: list[Path | None] = []
     for name in (entry.image, entry.mask):
-        path = None if name is None else (root / name)
+        path = None if name is None else Path(os.path.normpath(root / name))
         if path is not None and not path.is_relative_to(root):
             raise DataError(f"case {entry.id}: a file lies outside the data set's folder")
         if path is not None and not path.is_file():

@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -36,6 +36,11 @@ class Network:
 
     def configure(self, options: Mapping[str, object]) -> object:
         """Return the network's config from plain options. Raises NetworkError when one does not fit."""
+        unknown = set(options) - {field.name for field in fields(self.config)}
+        if unknown:
+            raise NetworkError(
+                f"options of network {self.name!r} do not fit: {', '.join(sorted(unknown))}: not an option"
+            )
         try:
             return TypeAdapter(self.config).validate_python(dict(options))
         except ValidationError as error:

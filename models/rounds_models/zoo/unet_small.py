@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from rounds_models.zoo.registry import Size, register
 
+_RARE = -3.0  # lesions start as improbable as they are, which saves the first steps
+
 
 @dataclass(frozen=True)
 class UNetSmallConfig:
@@ -54,6 +56,7 @@ class UNetSmall(nn.Module):
         self.join = nn.ModuleList(_convolutions(2 * b, b) for _, b in pairs)
         self.pool = nn.MaxPool3d(2)
         self.head = nn.Conv3d(channels[0], folded, 1)
+        nn.init.constant_(self.head.bias, _RARE)  # type: ignore[arg-type]
 
     def forward(self, volume: Tensor) -> Tensor:
         """Return logits (n, 1, z, y, x) for values (n, 1, z, y, x)."""
