@@ -100,7 +100,8 @@ def deidentify(path: Path, key: bytes, site: str) -> Deidentified:
             ValueError,
             TypeError,
             AttributeError,
-            NotImplementedError,
+            ArithmeticError,
+            RuntimeError,
         ) as error:
             raise Unreadable("the file cannot be written again") from error
 

@@ -171,7 +171,7 @@ def _stack(images: list[SliceHeader], limits: Limits) -> tuple[Stack | None, lis
     heights = points @ up
     faults = _position_faults(slices, points, heights, up, limits)
     faults += _thickness_faults(slices, heights, limits)
-    if len(slices) < limits.min_slices:
+    if len(slices) < max(2, limits.min_slices):
         detail = f"{_plural(len(slices), 'slice')}, at least {limits.min_slices} needed"
         faults.append(_refuse(Reason.TOO_FEW_SLICES, detail, slices))
     if faults:
@@ -225,14 +225,27 @@ def _position_faults(
         faults.append(_refuse(Reason.MISSING_SLICE, detail, slices))
     elif float(np.abs(kept - even).max()) > median / 2:
         faults.append(_refuse(Reason.MISSING_SLICE, f"the step drifts around {median:.2f} mm", slices))
-    sideways = points - points[0] - np.outer(heights - heights[0], up)
-    height = float(heights[-1] - heights[0])
-    tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways[-1]), height))) if height > 0 else 0.0
-    if tilt > limits.shear_degrees:
-        faults.append(_refuse(Reason.GANTRY_TILT, f"{tilt:.1f} degrees", slices))
-    elif float(np.linalg.norm(sideways, axis=1).max()) > limits.sideways_mm:
-        faults.append(_refuse(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices))
+    faults += _sideways_faults(slices, points, heights, up, limits)
     return faults
+
+
+def _sideways_faults(
+    slices: list[SliceHeader],
+    points: npt.NDArray[np.float64],
+    heights: npt.NDArray[np.float64],
+    up: npt.NDArray[np.float64],
+    limits: Limits,
+) -> list[Refusal]:
+    """Tell a steady drift of the slices across their normal (a tilted gantry) from single shifted slices."""
+    rise = heights - heights[0]
+    offsets = points - points[0] - np.outer(rise, up)
+    drift = rise @ offsets / max(float(rise @ rise), 1e-9)
+    if float(np.linalg.norm(offsets - np.outer(rise, drift), axis=1).max()) > limits.sideways_mm:
+        return [_refuse(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices)]
+    tilt = float(np.degrees(np.arctan(np.linalg.norm(drift))))
+    if tilt > limits.shear_degrees:
+        return [_refuse(Reason.GANTRY_TILT, f"{tilt:.1f} degrees", slices)]
+    return []
 
 
 def _thickness_faults(

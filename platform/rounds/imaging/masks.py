@@ -8,6 +8,7 @@ from rounds.imaging.grid import Spacing
 
 AnyMask = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
 Region = npt.NDArray[np.bool_]
+Box = tuple[slice, slice, slice]
 
 
 def dice(a: AnyMask, b: AnyMask) -> float:
@@ -26,7 +27,7 @@ def hd95(a: AnyMask, b: AnyMask, spacing: Spacing) -> float:
     """
     _same_shape(a, b)
     first, second = a != 0, b != 0
-    box = _box(first | second)
+    box = bounding_box(first | second)
     if box is None:
         return 0.0
     first, second = first[box], second[box]
@@ -52,7 +53,7 @@ def label_volumes_ml(mask: npt.NDArray[np.uint8], spacing: Spacing) -> dict[int,
 
 def lesion_volumes_ml(mask: AnyMask, spacing: Spacing) -> tuple[float, ...]:
     """Return the volume in ml of each connected lesion (26-neighbourhood, any label), the largest first."""
-    box = _box(mask != 0)
+    box = bounding_box(mask != 0)
     if box is None:
         return ()
     lesions, _ = ndimage.label(mask[box] != 0, structure=np.ones((3, 3, 3), dtype=bool))
@@ -70,16 +71,15 @@ def _surface(region: Region) -> Region:
     return np.logical_and(region, ~inner)
 
 
-def _box(region: Region) -> tuple[slice, ...] | None:
-    """Return the bounding box of a region, or None if it is empty."""
+def bounding_box(region: Region) -> Box | None:
+    """Return the bounding box of a region (z, y, x), or None if it is empty."""
     box: list[slice] = []
-    for axis in range(region.ndim):
-        others = tuple(other for other in range(region.ndim) if other != axis)
+    for others in ((1, 2), (0, 2), (0, 1)):
         used = np.flatnonzero(region.any(axis=others))
         if not len(used):
             return None
         box.append(slice(int(used[0]), int(used[-1]) + 1))
-    return tuple(box)
+    return box[0], box[1], box[2]
 
 
 def _same_shape(a: AnyMask, b: AnyMask) -> None:

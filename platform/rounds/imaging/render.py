@@ -9,7 +9,12 @@ import numpy.typing as npt
 
 Window = tuple[float, float]
 
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
+)
+"""On chest slices half the time of letting libpng choose a filter per row, for 5 % more bytes."""
 
 
 def slice_png(slice2d: npt.NDArray[np.int16], window: Window) -> bytes:

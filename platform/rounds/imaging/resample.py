@@ -9,6 +9,7 @@ from scipy import ndimage
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from rounds.imaging.grid import Grid, Spacing
+from rounds.imaging.masks import Box, bounding_box
 from rounds.imaging.volume import Volume
 
 READING_STEP_MM = 2.5
@@ -90,22 +91,53 @@ def resample_mask(mask: Mask, source: Grid, target: Grid) -> Mask:
         raise ValueError(f"the mask has shape {mask.shape}, its grid {source.shape}")
     if source.same_as(target):
         return mask.copy()
+    result = np.zeros(target.shape, dtype=np.uint8)
+    extents = bounding_box(mask != 0)
+    window = None if extents is None else _window(extents, source, target)
+    if window is not None:
+        result[window] = _resample_labels(mask, source, _cut(target, window))
+    return result
+
+
+def _resample_labels(mask: Mask, source: Grid, target: Grid) -> Mask:
+    """Give each voxel of `target` the label, or the background, that covers most of it."""
     to_source = np.linalg.inv(source.affine) @ target.affine
     linear = to_source[:3, :3]
-    separable = np.abs(linear - np.diag(np.diag(linear))).max() < 1e-4
+    separable = bool(np.abs(linear - np.diag(np.diag(linear))).max() < _SNAP / 10)
     best = np.zeros(target.shape, dtype=np.float32)
-    result = np.zeros(target.shape, dtype=np.uint8)
     covered = np.zeros(target.shape, dtype=np.float32)
+    result = np.zeros(target.shape, dtype=np.uint8)
     for value in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[1:]) + 1:
-        share, box = _share(mask == value, to_source, target, separable)
+        with _blas().limit(limits=1):
+            share, box = _share(mask == value, to_source, target, separable)
         if box is None:
             continue
         covered[box] += share
-        wins = share > best[box] + 1e-6
-        result[box][wins] = value
+        result[box][share > best[box] + 1e-6] = value
         best[box] = np.maximum(best[box], share)
     result[1.0 - covered >= best - 1e-6] = 0
     return result
+
+
+def _window(extents: Box, source: Grid, target: Grid) -> Box | None:
+    """Return the box of `target` that the box `extents` of `source` can reach, or None if they do not meet."""
+    to_target = np.linalg.inv(target.affine) @ source.affine
+    ends = [(one.start - 1, one.stop) for one in reversed(extents)]
+    corners = np.array([[x, y, z, 1] for x in ends[0] for y in ends[1] for z in ends[2]], dtype=np.float64)
+    reached = (corners @ to_target.T)[:, :3][:, ::-1]
+    low = np.maximum(np.floor(reached.min(axis=0)).astype(int) - 2, 0)
+    high = np.minimum(np.ceil(reached.max(axis=0)).astype(int) + 3, target.shape)
+    if (low >= high).any():
+        return None
+    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
+
+def _cut(grid: Grid, window: Box) -> Grid:
+    """Return the part of a grid in a box."""
+    affine = grid.affine.copy()
+    affine[:3, 3] += grid.affine[:3, :3] @ [float(one.start) for one in reversed(window)]
+    z, y, x = (one.stop - one.start for one in window)
+    return Grid((z, y, x), grid.spacing, affine)
 
 
 def cubic_weights(source: int, count: int, old: float, new: float) -> Weights:
@@ -179,9 +211,6 @@ def _columns_of_slices(slab: npt.NDArray[np.float32], weights: Weights) -> npt.N
     return result.reshape(slab.shape[0], slab.shape[1], weights.shape[0])
 
 
-Box = tuple[slice, slice, slice]
-
-
 def _share(
     region: npt.NDArray[np.bool_], to_source: npt.NDArray[np.float64], target: Grid, separable: bool
 ) -> tuple[npt.NDArray[np.float32], Box | None]:
@@ -193,9 +222,12 @@ def _share(
             region.astype(np.float32), matrix, offset, output_shape=target.shape, order=1, mode="constant"
         )
         return np.asarray(share, dtype=np.float32), (slice(None), slice(None), slice(None))
-    cropped: npt.NDArray[np.float32] = region[ndimage.find_objects(region)[0]].astype(np.float32)
+    extents = bounding_box(region)
+    if extents is None:
+        return np.zeros(target.shape, dtype=np.float32), None
+    cropped: npt.NDArray[np.float32] = region[extents].astype(np.float32)
     box: list[slice] = []
-    for axis, extent in enumerate(ndimage.find_objects(region)[0]):
+    for axis, extent in enumerate(extents):
         column = 2 - axis
         placed = _placed(to_source[column, 3], to_source[column, column])
         weights = _inside(region.shape[axis], target.shape[axis], placed)[:, extent]

@@ -199,7 +199,7 @@ def _numbers(dataset: FileDataset, keyword: str) -> tuple[float, ...]:
     """Return the values as floats, or nothing at all unless every one is a finite number."""
     try:
         values = tuple(float(part) for part in _parts(dataset, keyword))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ()
     return values if all(math.isfinite(value) for value in values) else ()
 

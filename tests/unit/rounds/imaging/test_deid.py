@@ -1,0 +1,244 @@
+"""De-identification: nothing of the original anywhere in the bytes, and everything that is needed still there."""
+
+import io
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import config
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from tests.unit.rounds.imaging.factories import FRAME, SERIES, STUDY, shared, slice_of, write
+
+from rounds.imaging.deid import POLICY_VERSION, deidentify
+from rounds.imaging.dicom import Unreadable
+from rounds.imaging.pseudonyms import MAX_SHIFT_DAYS, WeakKey, date_shift, pseudonym, remap_uid, series_key
+from rounds.imaging.series import find_series, read_slice_header
+from rounds.imaging.volume import load_slice
+
+KEY = bytes(range(32))
+SYNTAXES = [
+    "1.2.840.10008.1.2.1",
+    ImplicitVRLittleEndian,
+    "1.2.840.10008.1.2.1.99",
+]
+SECRETS = [
+    b"MRN-0042-XY", b"Musterfrau", b"Erika", b"20200305", b"19500817", b"ACC778899", b"Doctor", b"Klinikum",
+    b"Nachtweg", b"SERIAL9000", b"private text", b"hidden", SERIES.encode(), STUDY.encode(), FRAME.encode(),
+    b"1.2.826.0.1.3680043.9.1000.77", b"101530", b"preamble-secret",
+]  # fmt: skip
+
+
+def identified() -> Dataset:
+    """Make a slice with an identity in every corner."""
+    data = slice_of(3)
+    data.add(DataElement(0x00080023, "DA", "20209999", validation_mode=config.IGNORE))
+    data.PatientBirthDate = "19500817"
+    data.PatientAge = "093Y"
+    data.PatientSex = "F"
+    data.AccessionNumber = "ACC778899"
+    data.ReferringPhysicianName = "Doctor^Who"
+    data.InstitutionName = "Klinikum Nord"
+    data.PatientAddress = "Nachtweg 1"
+    data.StudyTime = "101530"
+    data.SeriesDate = "20200306"
+    data.DeviceSerialNumber = "SERIAL9000"
+    data.SoftwareVersions = ["syngo CT VC40", "Klinikum build"]
+    data.ManufacturerModelName = "SOMATOM Scope"
+    data.ConvolutionKernel = "B70f"
+    data.KVP = "120"
+    data.StudyDescription = "Thorax of Erika"
+    data.SeriesDescription = "Lung 1.0 B70f"
+    data.ProtocolName = "hidden message"
+    data.ImageComments = "hidden"
+    data.FilterType = "MRN-0042-XY"
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    reference.ReferencedSOPInstanceUID = "1.2.826.0.1.3680043.9.1000.77"
+    reference.PatientName = "Musterfrau^Erika"
+    reference.add_new(0x00091001, "LO", "private text")
+    data.ReferencedImageSequence = Sequence([reference])
+    request = Dataset()
+    request.RequestedProcedureDescription = "hidden"
+    data.RequestAttributesSequence = Sequence([request])
+    data.add_new(0x00090010, "LO", "HIDDEN CREATOR")
+    data.add_new(0x00091002, "LT", "private text")
+    data.add_new(0x60003000, "OW", b"hidden overlay!!")
+    return data
+
+
+def result_of(path: Path, site: str = "north") -> pydicom.FileDataset:
+    return pydicom.dcmread(io.BytesIO(deidentify(path, KEY, site).data))
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_nothing_of_the_original_is_in_the_bytes(tmp_path: Path, syntax: str) -> None:
+    path = write(tmp_path / "one", identified(), syntax)
+    path.write_bytes(b"preamble-secret".ljust(128, b"\0") + path.read_bytes()[128:])
+    done = deidentify(path, KEY, "north")
+    clean = pydicom.dcmread(io.BytesIO(done.data))
+    plain = io.BytesIO()
+    clean.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    pydicom.dcmwrite(plain, clean, implicit_vr=False, little_endian=True)
+    for data in (done.data, plain.getvalue()):
+        for secret in SECRETS:
+            assert secret not in data
+    assert not any(element.tag.is_private for element in clean.iterall())
+
+
+def test_what_is_needed_stays(tmp_path: Path) -> None:
+    path = write(tmp_path / "one", identified())
+    done = deidentify(path, KEY, "north")
+    clean = result_of(path)
+    assert clean.PatientID == clean.PatientName == done.patient == pseudonym(KEY, "north", "MRN-0042-XY")
+    assert (clean.PatientAge, clean.PatientSex, clean.PatientBirthDate) == ("090Y", "F", "")
+    assert (clean.Manufacturer, clean.ManufacturerModelName) == ("SIEMENS", "SOMATOM Scope")
+    assert (clean.ConvolutionKernel, clean.KVP, clean.SoftwareVersions) == ("B70f", 120, "syngo CT VC40")
+    assert clean.SeriesDescription == "Lung 1.0 B70f"
+    for dropped in ("StudyDescription", "ProtocolName", "InstitutionName", "FilterType", "ContentDate"):
+        assert dropped not in clean
+    assert (clean.PatientIdentityRemoved, clean.LongitudinalTemporalInformationModified) == (
+        "YES",
+        "MODIFIED",
+    )
+    assert clean.DeidentificationMethod.endswith(POLICY_VERSION)
+    codes = [item.CodeValue for item in clean.DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113105", "113107", "113108", "113109"]
+    assert clean.file_meta.MediaStorageSOPInstanceUID == clean.SOPInstanceUID == done.instance_uid
+
+
+def test_uids_agree_across_files_and_references(tmp_path: Path) -> None:
+    first = result_of(write(tmp_path / "a", identified()))
+    other = slice_of(5)
+    other.SOPInstanceUID = "1.2.826.0.1.3680043.9.1000.77"
+    second = result_of(write(tmp_path / "b", other))
+    assert first.SeriesInstanceUID == second.SeriesInstanceUID == remap_uid(KEY, SERIES)
+    assert first.StudyInstanceUID == second.StudyInstanceUID
+    assert first.ReferencedImageSequence[0].ReferencedSOPInstanceUID == second.SOPInstanceUID
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    assert all(
+        element.value.is_valid for element in first.iterall() if element.VR == "UI" and element.VM == 1
+    )
+
+
+def test_dates_move_together_into_the_past(tmp_path: Path) -> None:
+    clean = result_of(write(tmp_path / "one", identified()))
+    study, series = (date.fromisoformat(str(text)) for text in (clean.StudyDate, clean.SeriesDate))
+    assert (series - study).days == 1
+    assert study - date(2020, 3, 5) == date_shift(KEY, "north", "MRN-0042-XY")
+    assert -MAX_SHIFT_DAYS <= (study - date(2020, 3, 5)).days <= -1
+
+
+@pytest.mark.parametrize("syntax", [*SYNTAXES, ExplicitVRBigEndian])
+def test_pixels_and_geometry_are_untouched(tmp_path: Path, syntax: str) -> None:
+    data = identified()
+    data.PixelData = np.random.default_rng(0).integers(-1000, 1000, (32, 48)).astype(np.int16).tobytes()
+    if syntax == ExplicitVRBigEndian:
+        data["PixelData"].VR = "OW"
+        data.PixelData = np.frombuffer(data.PixelData, dtype=np.int16).astype(">i2").tobytes()
+    path = write(tmp_path / "one", data, syntax)
+    done = tmp_path / "done"
+    done.write_bytes(deidentify(path, KEY, "north").data)
+    before, after = read_slice_header(path), read_slice_header(done)
+    assert pydicom.dcmread(path).PixelData == pydicom.dcmread(done).PixelData
+    assert before.transfer_syntax == after.transfer_syntax == syntax
+    for name in (
+        "position",
+        "orientation",
+        "pixel_spacing",
+        "slope",
+        "intercept",
+        "thickness",
+        "rows",
+        "image_type",
+    ):
+        assert getattr(before, name) == getattr(after, name)
+    np.testing.assert_array_equal(load_slice(before), load_slice(after))
+
+
+def test_the_result_is_reproducible_and_depends_on_the_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "one", identified())
+    assert deidentify(path, KEY, "north").data == deidentify(path, KEY, "north").data
+    others = [deidentify(path, bytes(32), "north"), deidentify(path, KEY, "south")]
+    assert len({deidentify(path, KEY, "north").patient, *(one.patient for one in others)}) == 3
+    with pytest.raises(WeakKey):
+        deidentify(path, b"short", "north")
+
+
+def test_a_value_of_the_wrong_kind_is_dropped(tmp_path: Path) -> None:
+    data = slice_of(0)
+    data.add_new(0x00181150, "LO", "Erika")
+    data.add_new(0x00180060, "DS", "120")
+    path = write(tmp_path / "one", data)
+    path.write_bytes(path.read_bytes().replace(b"DS\x04\x00120 ", b"DS\x04\x00Anna"))
+    clean = result_of(path)
+    assert "ExposureTime" not in clean
+    assert "KVP" not in clean
+
+
+def test_files_without_an_image_or_an_identity_are_refused(tmp_path: Path) -> None:
+    for keyword in ("PixelData", "SeriesInstanceUID", "SOPClassUID"):
+        data = slice_of(0)
+        path = write(tmp_path / keyword, data)
+        del data[keyword]
+        pydicom.dcmwrite(path, data, enforce_file_format=False)
+        with pytest.raises(Unreadable):
+            deidentify(path, KEY, "north")
+
+
+def test_pseudonyms_and_keys_do_not_collide_by_joining() -> None:
+    assert pseudonym(KEY, "a", "bc") != pseudonym(KEY, "ab", "c")
+    assert pseudonym(KEY, "a", " bc ") == pseudonym(KEY, "a", "bc")
+    assert series_key(KEY, SERIES) != series_key(bytes(32), SERIES)
+    assert len({remap_uid(KEY, f"not a uid {n}") for n in range(500)}) == 500
+    assert len({date_shift(KEY, "a", str(n)) for n in range(500)}) > 400
+
+
+def test_the_real_chests_lose_their_identity_and_keep_their_pixels() -> None:
+    for series in find_series(shared("covid-ct-md")).series:
+        header = series.slices[0]
+        secrets = {
+            header.patient_id,
+            header.series_uid,
+            header.study_uid,
+            header.study_date,
+            header.frame_of_reference,
+        }
+        secrets |= {one.instance_uid for one in series.slices} | {"CTAWP93005"}
+        instances = set()
+        for one in series.slices[::10]:
+            done = deidentify(one.path, KEY, "north")
+            clean = pydicom.dcmread(io.BytesIO(done.data))
+            original = pydicom.dcmread(one.path)
+            assert clean.PixelData == original.PixelData
+            head = done.data[: done.data.index(b"\xe0\x7f\x10\x00")]
+            assert not [secret for secret in secrets if secret and secret.encode() in head]
+            assert str(original.PatientID).encode() not in done.data
+            assert clean.SeriesInstanceUID.is_valid
+            assert clean.Manufacturer == "SIEMENS"
+            assert done.patient == pseudonym(KEY, "north", series.patient)
+            assert done.series_uid == remap_uid(KEY, series.uid)
+            instances.add(clean.SOPInstanceUID)
+        assert len(instances) == len(series.slices[::10])
+
+
+@pytest.mark.parametrize("folder", ["dicom-fuzz", "pydicom-testfiles", "dcmqi", "dcm-qa-ct", "dicom2nifti"])
+def test_hostile_files_are_written_clean_or_refused(folder: str) -> None:
+    written = 0
+    for series in find_series(shared(folder)).series:
+        for one in series.slices:
+            try:
+                done = deidentify(one.path, KEY, "north")
+            except Unreadable:
+                continue
+            written += 1
+            clean = pydicom.dcmread(io.BytesIO(done.data))
+            for element in clean.iterall():
+                assert not element.tag.is_private
+                if element.VR in {"PN", "LO", "SH", "LT"} and len(one.patient_id) > 5:
+                    assert one.patient_id not in str(element.value)
+    assert written
