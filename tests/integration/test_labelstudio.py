@@ -156,10 +156,10 @@ def test_running_again_adds_nothing(client: Client, lesion: Scheme, stack: Setti
 def test_two_at_the_same_moment_make_one(client: Client, lesion: Scheme) -> None:
     email = new_account(client).email
     wanted = spec(random_mask(1))
-    with ThreadPoolExecutor(4) as pool:
-        projects = list(pool.map(lambda _: ensure_project(client, email, lesion), range(4)))
+    with ThreadPoolExecutor(2) as pool:
+        projects = list(pool.map(lambda _: ensure_project(client, email, lesion), range(2)))
         assert len({project.project_id for project in projects}) == 1
-        refs = list(pool.map(lambda _: ensure_tasks(client, projects[0], wanted), range(4)))
+        refs = list(pool.map(lambda _: ensure_tasks(client, projects[0], wanted), range(2)))
     assert len(set(refs)) == 1
     assert present_tasks(client, projects[0].project_id) == {refs[0][0].task_id}
 

@@ -15,7 +15,7 @@ def test_every_shipped_scheme_loads() -> None:
     assert names == ("lesion", "lobes", "lung")
     assert names == tuple(sorted(path.stem for path in CONFIGS.glob("*.xml")))
     schemes = load_schemes(CONFIGS, names)
-    assert [scheme.slab for scheme in schemes.values()] == [None, 32, 32]
+    assert [scheme.slab for scheme in schemes.values()] == [None, 16, 32]
     assert len(schemes["lobes"].labels) == 5
     assert schemes["lesion"].window == (-1024, 350)
     assert (schemes["lesion"].control, schemes["lesion"].image) == ("mask", "image")
