@@ -102,6 +102,7 @@ def test_rows_that_run_upside_down_still_end_with_the_highest_slice_last(tmp_pat
         (sideways, Reason.MIXED_GEOMETRY),
         (tilted, Reason.GANTRY_TILT),
         (only([3], setting(ImagePositionPatient=[-10.0, -20.0, -296.0])), Reason.DUPLICATE_POSITION),
+        (only([3], setting(ImagePositionPatient=[-10.0, -20.0, -295.9])), Reason.DUPLICATE_POSITION),
         (setting(SliceThickness="0.1"), Reason.THICKNESS_OUT_OF_RANGE),
         (setting(SliceThickness="15"), Reason.THICKNESS_OUT_OF_RANGE),
         (only([3], setting(PatientID="another")), Reason.UNCLEAR_IDENTITY),
