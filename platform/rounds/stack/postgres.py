@@ -77,15 +77,17 @@ def programs(user: str | None) -> Path:
     """Return the folder of `postgres` and `initdb`; root's private one is copied where `user` may read it."""
     if user is None or _readable_by_all(PACKAGED / "bin" / "postgres"):
         return PACKAGED / "bin"
+    package, libraries = PACKAGED.parent, PACKAGED.parent.with_name(f"{PACKAGED.parent.name}.libs")
     copy = COPIES / f"postgresql-{(PACKAGED / 'bin' / 'postgres').stat().st_mtime_ns}"
     if not copy.is_dir():
         partial = copy.with_name(f"{copy.name}.{os.getpid()}")
-        shutil.copytree(PACKAGED, partial, symlinks=True)
+        shutil.copytree(PACKAGED, partial / package.name / PACKAGED.name, symlinks=True)
+        shutil.copytree(libraries, partial / libraries.name, symlinks=True)  # found relative to the programs
         for path in (COPIES, partial, *partial.rglob("*")):
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode & 0o755 | (0o755 if path.is_dir() else 0o444))
         partial.replace(copy)
-    return copy / "bin"
+    return copy / package.name / PACKAGED.name / "bin"
 
 
 def database_url(home: Path, port: int) -> str:

@@ -105,11 +105,14 @@ def probe_worker(settings: Settings) -> str:
 
 
 def _client_environment(settings: Settings) -> dict[str, str]:
+    scratch = _folder(settings.home) / "tmp"  # the usual one is shared by all users, and Prefect's is in it
+    scratch.mkdir(mode=0o700, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return {
         **inherited,
         **SILENT,
         "ROUNDS_HOME": str(settings.home.absolute()),
+        "TMPDIR": str(scratch),
         "PREFECT_HOME": str(_folder(settings.home)),
         "PREFECT_API_URL": settings.require("prefect_api_url"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
