@@ -62,10 +62,9 @@ def show_mask(label_id: int, conn: Conn, reader: Reader, running: Running) -> Re
 def show_extent(
     label_id: int, conn: Conn, reader: Reader, running: Running, r: int | None = None
 ) -> dict[str, Any]:
-    """Return how many labelled voxels each slice has, and which side of the patient lies at which edge."""
+    """Return how many labelled voxels each slice has, inferior to superior."""
     ref, _ = views.mask_ref(conn, label_id, reader, r)
-    mask, affine = running.masks.get(ref)
-    return {"voxels": pixels.voxels(mask), "edges": pixels.edges(affine)}
+    return {"voxels": pixels.voxels(running.masks.get(ref))}
 
 
 @router.get("/{label_id}/slices/{index}.png")
@@ -84,8 +83,7 @@ def show_overlay(
     """Return one slice of the standing mask as transparent PNG; with `r`, only while that revision stands."""
     ref, scheme = views.mask_ref(conn, label_id, reader, r)
     colours = {label.value: label.colour for label in running.scheme(scheme).labels}
-    mask, _ = running.masks.get(ref)
-    data = pixels.overlay(mask, index, colours)
+    data = pixels.overlay(running.masks.get(ref), index, colours)
     return Response(data, media_type="image/png", headers=CLOSED if r is None else PRIVATE)
 
 

@@ -1,10 +1,12 @@
 """What a person may see of a label: annotators their own, checkers blind, overseers everything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+import numpy as np
 
 from rounds.audits import service as audits
 from rounds.batches import service as batch_service
@@ -18,6 +20,7 @@ from rounds.labels.store import Label
 from rounds.people.model import NotAllowed, Person, Role
 from rounds.people.views import oversees
 from rounds.trail.store import history
+from rounds.web.pixels import edges
 
 
 class StaleRevision(Exception):
@@ -38,11 +41,12 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True)
 class Picture:
-    """The case of a label as a viewer needs it; shape (z, y, x), spacing (z, y, x) in mm."""
+    """The case of a label as a viewer needs it; shape (z, y, x), spacing (z, y, x) in mm, sides of the patient."""
 
     case_id: int
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    edges: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,10 @@ def view(conn: Connection, label_id: int, reader: Person) -> LabelView:
 
 
 def picture(conn: Connection, label: Label) -> Picture:
-    """Return shape and spacing of the label's case."""
-    row = conn.execute("SELECT shape, spacing FROM cases WHERE id = %s", (label.case_id,)).fetchone()
+    """Return the geometry of the label's case."""
+    row = conn.execute("SELECT shape, spacing, affine FROM cases WHERE id = %s", (label.case_id,)).fetchone()
     assert row is not None  # noqa: S101 (a foreign key)
-    return Picture(label.case_id, tuple(row["shape"]), tuple(row["spacing"]))
+    return Picture(label.case_id, tuple(row["shape"]), tuple(row["spacing"]), edges(np.array(row["affine"])))
 
 
 def slice_ref(conn: Connection, label_id: int, index: int, reader: Person) -> str | None:
@@ -168,6 +172,7 @@ def document(seen: LabelView) -> dict[str, Any]:
         "revision": seen.revision,
         "shape": list(seen.picture.shape),
         "spacing_mm": list(seen.picture.spacing),
+        "edges": dict(seen.picture.edges),
         "verdicts": [
             {
                 "round": verdict.round,
@@ -194,7 +199,10 @@ def lines(conn: Connection, label: Label, reader: Person) -> list[Line]:
     names = _names(conn) if seen is Sight.OPEN else {}
     found = [
         Line(
-            event.at, _who(event.actor, event.action, names), _what(event.action, event.detail), event.reason
+            event.at,
+            _who(event.actor, event.action, names, reader),
+            _what(event.action, event.detail),
+            event.reason,
         )
         for event in history(conn, "label", label.id)
         if event.action != "audit"  # told with its findings below
@@ -248,10 +256,12 @@ def _names(conn: Connection) -> dict[int, str]:
     return {row["id"]: row["name"] for row in conn.execute("SELECT id, name FROM people")}
 
 
-def _who(actor: str, action: str, names: dict[int, str]) -> str:
+def _who(actor: str, action: str, names: dict[int, str], reader: Person) -> str:
     kind, _, number = actor.partition(":")
     if kind != "person":
         return actor
+    if actor == reader.actor and action == "submit":
+        return "you"
     roles = {
         "submit": "the annotator",
         "pass": "the checkers",

@@ -26,14 +26,14 @@ class MaskCache:
     def __init__(self, fetch: Callable[[str], bytes], size: int = 6) -> None:
         self._fetch = fetch
         self._size = size
-        self._masks: OrderedDict[str, tuple[Mask, Affine]] = OrderedDict()
+        self._masks: OrderedDict[str, Mask] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, ref: str) -> tuple[Mask, Affine]:
-        """Return a mask uint8 (z, y, x) and its affine; a page's many overlay requests decode it once."""
+    def get(self, ref: str) -> Mask:
+        """Return a mask uint8 (z, y, x); a page's many overlay requests decode it once."""
         with self._lock:
             if ref not in self._masks:
-                self._masks[ref] = decode_mask(self._fetch(ref))
+                self._masks[ref] = decode_mask(self._fetch(ref))[0]
                 while len(self._masks) > self._size:
                     self._masks.popitem(last=False)
             self._masks.move_to_end(ref)

@@ -258,9 +258,7 @@
     }
     const known = await answer.json();
     state.voxels = known.voxels;
-    for (const [edge, side] of Object.entries(known.edges)) {
-      root.querySelector(`[data-edge="${edge}"]`).textContent = side;
-    }
+    if (data.start === "mask" && state.seen.size < 2) show(Math.max(0, state.voxels.indexOf(Math.max(...state.voxels))));
     root.dataset.ready = "yes";
     tell();
     drawStrip();
