@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -273,8 +274,6 @@ def test_bad_verdicts(client: TestClient, clinic: Clinic, body: dict[str, Any], 
 
 
 def test_pixels_are_those_of_the_case_and_the_mask(client: TestClient, clinic: Clinic) -> None:
-    import cv2
-
     label = clinic.labels()[0]
     held = token(client, "ben")
     shown = client.get(f"/api/labels/{label.id}", headers=held).json()
@@ -286,10 +285,12 @@ def test_pixels_are_those_of_the_case_and_the_mask(client: TestClient, clinic: C
     index = int(np.argmax(voxels))
     grey = client.get(f"/api/labels/{label.id}/slices/{index}.png", headers=held)
     decoded = cv2.imdecode(np.frombuffer(grey.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded is not None
     expected = np.clip(np.rint((volume[index] + 1024.0) * 255 / 1374), 0, 255)
     assert np.array_equal(decoded, expected)
     drawn = client.get(f"/api/labels/{label.id}/overlays/{index}.png?r=1", headers=held)
     rgba = cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert rgba is not None
     assert np.array_equal(rgba[..., 3] > 0, mask[index] > 0)
     assert "private" in drawn.headers["cache-control"]
     assert shown["edges"] == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
