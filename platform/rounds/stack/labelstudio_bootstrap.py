@@ -1,6 +1,7 @@
 """Run by Label Studio's own python: migrate its database, make the admin and the organisation, issue a token.
 
 Reads one JSON object on stdin: `email`, `password`, `token_days`. Writes one as the last line of stdout: `token`.
+With `--blank` it only makes the empty migrated database that later state folders start from, as `make setup` does.
 Imports nothing of Rounds, as that is not installed there; Label Studio's modules are found at run time.
 """
 
@@ -10,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import tempfile
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -18,22 +20,39 @@ from typing import Any
 
 def main() -> None:
     """Bring the database at LABEL_STUDIO_BASE_DATA_DIR to where gunicorn can serve it."""
+    if sys.argv[1:] == ["--blank"]:
+        _make_blank()
+        return
     wanted = json.load(sys.stdin)
+    database = _prepare_database()
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA journal_mode=wal")
+    admin = _admin(wanted["email"], wanted["password"])
+    print(json.dumps({"token": _token(admin, wanted["token_days"])}))
+
+
+def _make_blank() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LABEL_STUDIO_BASE_DATA_DIR"] = folder
+        os.environ["DJANGO_SETTINGS_MODULE"] = "label_studio.core.settings.label_studio"
+        os.environ["DJANGO_DB"] = "sqlite"
+        os.environ |= {"SENTRY_DSN": "", "COLLECT_ANALYTICS": "false", "LATEST_VERSION_CHECK": "false"}
+        _prepare_database()
+
+
+def _prepare_database() -> Path:
     database = Path(os.environ["LABEL_STUDIO_BASE_DATA_DIR"]) / "label_studio.sqlite3"
     blank = Path(sys.prefix) / "share" / "rounds" / f"label_studio-{version('label-studio')}.sqlite3"
     fresh = not database.exists()
     database.parent.mkdir(parents=True, exist_ok=True)
-    if fresh and blank.exists():
+    if fresh and os.access(blank, os.R_OK):
         shutil.copyfile(blank, database.with_suffix(".partial"))
         database.with_suffix(".partial").replace(database)
     _load_django()
     _migrate()
     if fresh and not blank.exists():
         _keep_blank(database, blank)
-    with sqlite3.connect(database) as connection:
-        connection.execute("PRAGMA journal_mode=wal")
-    admin = _admin(wanted["email"], wanted["password"])
-    print(json.dumps({"token": _token(admin, wanted["token_days"])}))
+    return database
 
 
 def _load_django() -> None:
@@ -53,6 +72,7 @@ def _keep_blank(database: Path, blank: Path) -> None:
         partial = blank.with_name(f"{blank.name}.{os.getpid()}")
         with sqlite3.connect(database) as connection:
             connection.execute("VACUUM INTO ?", (str(partial),))
+        partial.chmod(0o644)  # nobody's data yet, and other users may share the installation
         partial.replace(blank)
     except (OSError, sqlite3.Error) as error:
         print(f"the next new state folder will migrate again: {error}", file=sys.stderr)
