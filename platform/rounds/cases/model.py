@@ -101,7 +101,7 @@ def _readable(name: str, text: str) -> bool:
         case "diagnosis":
             return text.lower() in DIAGNOSES
         case "age":
-            return text.isdigit() and int(text) <= 130
+            return text.isdecimal() and int(text) <= 130
         case "sex":
             return text.upper() in SEXES
         case "nat_date":
