@@ -50,7 +50,7 @@ class Grid:
     def millimetres(self, index: NDArray[np.int64]) -> Floats:
         """Convert voxel indices (n, 3) in (z, y, x) to mm."""
         middle = (np.array(self.shape) - 1) / 2
-        return ((index - middle) * np.array(self.spacing)).astype(np.float32)
+        return np.asarray((index - middle) * np.array(self.spacing), dtype=np.float32)
 
 
 def make_grid(shape: Shape, spacing: Triple) -> Grid:
