@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import APIRouter, BackgroundTasks, FastAPI, Request, Response
+from fastapi import APIRouter, BackgroundTasks, FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
 from rounds import __version__
@@ -87,7 +87,7 @@ def healthz(running: Running) -> dict[str, str]:
 
 
 @own.post("/hooks/labelstudio", status_code=204)
-def doorbell(_request: Request, running: Running, later: BackgroundTasks) -> Response:
+def doorbell(running: Running, later: BackgroundTasks) -> Response:
     """Take a ring: the payload is never read, the truth comes from polling."""
     later.add_task(running.doorbell.ring)
     return Response(status_code=204, background=later)

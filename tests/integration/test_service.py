@@ -3,7 +3,9 @@
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -459,3 +461,23 @@ def test_every_page_opens(client: TestClient, clinic: Clinic, short: str, path: 
     assert not re.search(r'(src|href|action)="(https?:)?//', seen.text)
     assert "pseudonym-" not in seen.text
     assert client.get("/nowhere").status_code == 404
+
+
+def test_many_requests_at_once_share_the_pool(client: TestClient, clinic: Clinic) -> None:
+    held = token(client, "ben")
+
+    def fetch(index: int) -> object:
+        return client.get(f"/api/labels/1/slices/{index % 12}.png", headers=held).status_code
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(32) as readers:
+        assert set(readers.map(fetch, range(96))) == {200}
+    assert time.monotonic() - begun < 8  # a pool that starves waits ten seconds
+
+
+def test_a_session_that_ended_while_reading_loses_nothing(client: TestClient, clinic: Clinic) -> None:
+    headers = {"HX-Request": "true", "Origin": "http://testserver"}
+    answer = client.post("/checks/1", data={"verdict": "pass"}, headers=headers)
+    assert answer.status_code == 401
+    assert "nothing is lost" in answer.text
+    assert client.get("/", headers={"HX-Request": "true"}).headers["hx-redirect"] == "/login"

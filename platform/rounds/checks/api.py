@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks
 
+from rounds.batches import store as batches
 from rounds.checks import service
 from rounds.checks.views import FindingBody, queued
 from rounds.db import Connection
@@ -39,8 +40,9 @@ def check(
 def take(conn: Connection, label_id: int, checker: Person, body: FindingBody) -> Label:
     """Keep a verdict in one transaction; raise NotAllowed for anyone but the two checkers of the batch."""
     checker.require(Role.CHECKER)
-    if views.sight(conn, labels.get(conn, label_id), checker) is views.Sight.OWN:
-        raise NotAllowed(f"you drew label {label_id}: somebody else checks it")
+    batch_id = labels.get(conn, label_id).batch_id
+    if batch_id is None or checker.id not in batches.checkers(conn, batch_id):
+        raise NotAllowed(f"only the two checkers of its batch check label {label_id}")
     with conn.transaction():
         views.require_standing(conn, label_id, body.revision, body.round)
         return service.check(conn, label_id, checker, body.finding())

@@ -62,6 +62,10 @@ STATUS: dict[type[Exception], int] = {
     NotRunning: 503,
 }
 DATABASE_DOWN = "the database does not answer: nothing was changed, try again in a moment"
+SESSION_ENDED = (
+    '<p class="notice error" role="alert">Your session has ended; nothing was sent and nothing is lost.'
+    ' <a href="/login" target="_blank">Log in in a new tab</a>, then send again here.</p>'
+)
 STORE_DOWN = (
     "the object store does not answer: try again in a moment, or ask your engineer to run `rounds status`"
 )
@@ -103,6 +107,8 @@ def code_of(error: Exception) -> str:
 
 
 def _to_login(request: Request) -> Response:
+    if request.headers.get("hx-request") and request.method != "GET":
+        return Response(SESSION_ENDED, status_code=401, media_type="text/html")
     if request.headers.get("hx-request"):
         return Response(status_code=204, headers={"HX-Redirect": "/login"})
     wanted = request.url.path if request.method == "GET" else "/"

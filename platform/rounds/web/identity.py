@@ -37,15 +37,17 @@ def token_of(request: Request) -> str | None:
     return request.cookies.get(COOKIE)
 
 
-def current(request: Request) -> Person:
-    """Return the person who asks; raise NotLoggedIn."""
+Running = Annotated[Service, Depends(service_of)]
+Conn = Annotated[Connection, Depends(connection, scope="function")]
+
+
+def current(request: Request, conn: Conn) -> Person:
+    """Return the person who asks, over the request's one connection; raise NotLoggedIn."""
     token = token_of(request)
-    if token:
-        with service_of(request).pool.connection(timeout=10) as conn:
-            person = people.by_token(conn, token)
-        if person is not None:
-            return person
-    raise NotLoggedIn("log in first: your session is missing or has ended")
+    person = people.by_token(conn, token) if token else None
+    if person is None:
+        raise NotLoggedIn("log in first: your session is missing or has ended")
+    return person
 
 
 def keep_token(request: Request, response: Response, token: str) -> None:
@@ -56,6 +58,4 @@ def keep_token(request: Request, response: Response, token: str) -> None:
     )
 
 
-Running = Annotated[Service, Depends(service_of)]
-Conn = Annotated[Connection, Depends(connection, scope="function")]
 Reader = Annotated[Person, Depends(current)]
