@@ -227,7 +227,7 @@ def test_a_checker_who_is_also_senior_cannot_audit_what_he_checked(
         people.add(
             conn, "operator", ben.email, ben.name, [*ben.roles, clinic.staff["sue"].roles[0]], PASSWORD
         )
-    drawn = get(client, "sue", "/api/audits/queue").json()[0]["label"]
+    drawn = get(client, "sue", "/api/audits/queue").json()[0]["label_id"]
     assert get(client, "ben", "/api/audits/queue").json() == []
     answer = post(client, "ben", f"/api/labels/{drawn}/audits", PASS)
     assert (answer.status_code, answer.json()["error"]) == (403, "separation")
@@ -310,11 +310,11 @@ def test_a_batch_to_its_end(
     pass_all(clinic)
     queue = get(client, "sue", "/api/audits/queue").json()
     assert len(queue) == 2  # 30 % of 4, rounded up
-    others = sorted({label.id for label in clinic.labels()} - {one["label"] for one in queue})
+    others = sorted({label.id for label in clinic.labels()} - {one["label_id"] for one in queue})
     refused = post(client, "sue", f"/api/labels/{others[0]}/audits", PASS)
     assert refused.status_code == 403
     for one in queue:
-        assert post(client, "sue", f"/api/labels/{one['label']}/audits", PASS).status_code == 201
+        assert post(client, "sue", f"/api/labels/{one['label_id']}/audits", PASS).status_code == 201
     shown = get(client, "quin", batch).json()
     assert shown["state"] == "deciding"
     assert shown["audit"] == {"drawn": 2, "of": 4, "failed": 0, "audited": 2, "upper_bound_95": 2}
@@ -331,7 +331,7 @@ def test_a_batch_to_its_end(
     assert started == [("batch", {"batch_id": clinic.batch_id})]
     pass_all(clinic)
     for one in get(client, "sue", "/api/audits/queue").json():
-        post(client, "sue", f"/api/labels/{one['label']}/audits", PASS)
+        post(client, "sue", f"/api/labels/{one['label_id']}/audits", PASS)
     late = post(client, "quin", f"{batch}/decision", {"verdict": "accept", "attempt": 1})
     assert late.status_code == 409
     accepted = post(client, "quin", f"{batch}/decision", {"verdict": "accept", "attempt": 2})
@@ -359,7 +359,7 @@ def test_the_draw_can_be_repeated_by_hand(client: TestClient, clinic: Clinic) ->
 
 def test_a_failed_audit_goes_back_to_its_annotator(client: TestClient, clinic: Clinic) -> None:
     pass_all(clinic)
-    label = get(client, "sue", "/api/audits/queue").json()[0]["label"]
+    label = get(client, "sue", "/api/audits/queue").json()[0]["label_id"]
     answer = post(client, "sue", f"/api/labels/{label}/audits", FAIL)
     assert answer.json()["stage"] == "revising"
     shown = get(client, "quin", f"/api/batches/{clinic.batch_id}").json()

@@ -54,12 +54,8 @@ def read_form(
 
 
 def queued(waiting: Sequence[QueuedCheck] | Sequence[QueuedAudit]) -> list[dict[str, Any]]:
-    """Return a queue as JSON."""
-    rows = [asdict(one) for one in waiting]
-    return [
-        {"label": row.pop("label_id"), "batch": row.pop("batch_id"), "case": row.pop("case_id"), **row}
-        for row in rows
-    ]
+    """Return a queue as JSON, in the queue's own words: label_id, batch_id, case_id, scheme."""
+    return [asdict(one) for one in waiting]
 
 
 def following(waiting: Sequence[QueuedCheck] | Sequence[QueuedAudit], after: int | None) -> int | None:

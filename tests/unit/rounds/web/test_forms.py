@@ -36,7 +36,7 @@ def test_the_next_label_in_a_queue() -> None:
     assert following(waiting, 4) == 3
     assert following(waiting[:1], 3) is None
     assert following([], None) is None
-    assert queued(waiting[:1]) == [{"label": 3, "batch": 1, "case": 3, "scheme": "lesion"}]
+    assert queued(waiting[:1]) == [{"label_id": 3, "batch_id": 1, "case_id": 3, "scheme": "lesion"}]
 
 
 def test_a_body_refuses_what_it_does_not_know() -> None:
