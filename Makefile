@@ -23,6 +23,7 @@ $(VENV)/.ready: pyproject.toml constraints/main.txt
 $(LSENV)/.ready: constraints/labelstudio.txt
 	$(PYTHON) -m venv $(LSENV)
 	$(LSENV)/bin/python $(PIP) -c constraints/labelstudio.txt label-studio gunicorn
+	$(LSENV)/bin/python -I platform/rounds/stack/labelstudio_bootstrap.py --blank
 	@touch $@
 
 demo: setup ## take phantom scans once round the whole loop on the real parts (ARGS=--no-keep stops them after)

@@ -1,7 +1,13 @@
-"""The pre-label flow: the promoted model draws first, for every label of a batch that nobody has drawn yet."""
+"""The pre-label flow: the promoted model draws first, for every label of a batch that nobody has drawn yet.
+
+PyTorch is imported by what needs it only: it takes seconds, and most runs of the batch flow have nothing to predict.
+"""
+
+from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
 
@@ -18,8 +24,9 @@ from rounds.releases.store import ModelVersion
 from rounds.settings import load_settings
 from rounds.trail.store import record
 from rounds_flows.packing import unpack
-from rounds_models.model import Model, load
-from rounds_models.predict import predict_volume
+
+if TYPE_CHECKING:
+    from rounds_models.model import Model
 
 ACTOR = "flow:prelabel"
 
@@ -47,6 +54,8 @@ def fresh(conn: Connection, batch_id: int) -> list[int]:
 @task(name="draw")
 def draw(label_ids: list[int], version: ModelVersion) -> int:
     """Draw each label with one model, loaded once; return how many were drawn."""
+    from rounds_models.model import load
+
     settings = load_settings()
     objects = ObjectStore.from_settings(settings)
     with tempfile.TemporaryDirectory() as scratch, connect(settings) as conn:
@@ -62,6 +71,8 @@ def _draw_one(
     conn: Connection, objects: ObjectStore, model: Model, version: ModelVersion, label_id: int
 ) -> None:
     """Predict on the training grid and keep the mask, on the reading grid, as the model's revision."""
+    from rounds_models.predict import predict_volume
+
     case = cases.get(conn, labels.get(conn, label_id).case_id)
     reading = decode_volume(objects.get(case.volume))
     training = to_training_grid(reading)

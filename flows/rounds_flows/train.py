@@ -1,4 +1,7 @@
-"""The training flow: one stage of a dataset version, fitted, evaluated on the frozen test set and registered."""
+"""The training flow: one stage of a dataset version, fitted, evaluated on the frozen test set and registered.
+
+PyTorch is imported by the task that trains, so that registering the flow stays quick.
+"""
 
 import shutil
 import tempfile
@@ -18,10 +21,6 @@ from rounds.releases.store import ModelVersion
 from rounds.settings import load_settings
 from rounds_flows.packing import pack, unpack
 from rounds_flows.training_data import lay_out
-from rounds_models import recipes
-from rounds_models.device import choose
-from rounds_models.evaluate import evaluate
-from rounds_models.fit import fit
 
 ACTOR = "flow:train"
 RECIPES = {"segmentation": "lesion_small", "classification": "covid_small"}
@@ -48,6 +47,11 @@ def prepare(dataset: Dataset, stage: int) -> Path:
 @task(name="fit")
 def fit_and_register(dataset: Dataset, stage: int, task: str, recipe: str, seed: int, data: Path) -> int:
     """Fit, evaluate on the test split, and keep the model with everything that made it."""
+    from rounds_models import recipes
+    from rounds_models.device import choose
+    from rounds_models.evaluate import evaluate
+    from rounds_models.fit import fit
+
     settings = load_settings()
     objects = ObjectStore.from_settings(settings)
     cache = settings.home / "cache" / "crops"
