@@ -142,9 +142,9 @@ def _middle(grid: Grid, x: Floats, y: Floats) -> Floats:
 def _dome(grid: Grid, build: Build, x: Floats, y: Floats) -> Floats:
     """Height above the diaphragm as a fraction of the scan, positive in the lung."""
     right = x < 4
-    across = (x - np.where(right, -56, 52)) / np.where(right, 62, 66)
-    along = (y + 14) / np.where(y > -14, 74, 118)
-    top = np.where(right, build.dome_right, build.dome_left)
+    across = np.where(right, (x + 56) / 62, (x - 52) / 66)
+    along = np.where(y > -14, (y + 14) / 74, (y + 14) / 118)
+    top = np.where(right, np.float32(build.dome_right), np.float32(build.dome_left))
     return np.asarray(grid.u - (top - 0.26 * (across**2 + along**2)), dtype=np.float32)
 
 
@@ -207,13 +207,13 @@ def _airway(grid: Grid, build: Build, x: Floats, y: Floats) -> Floats:
     """Depth inside the trachea and the two main bronchi."""
     u, fork = grid.u, 0.63
     down = np.clip((fork - u) / 0.12, 0, 1.3)
-    side = np.where(x < 0, -1.0, 1.0)
-    run = np.where(x < 0, 26.0, 30.0)
-    trachea = _disc(x, y * 1.0, (0.0, 2.0 + 0 * u), build.trachea * _between(u, fork, 1.2, 0.02))
-    main = (build.trachea * 0.78) * np.where(down < 1.25, 1.0, -1.0)
-    main = np.where(u < fork + 0.015, main, -5.0)
+    side = np.where(x < 0, np.float32(-1), np.float32(1))
+    run = np.where(x < 0, np.float32(26), np.float32(30))
+    trachea = _disc(x, y, (0.0, 2.0), build.trachea * _between(u, fork, 1.2, 0.02))
+    main = (build.trachea * 0.78) * np.where(down < 1.25, np.float32(1), np.float32(-1))
+    main = np.where(u < fork + 0.015, main, np.float32(-5))
     at_x = side * (4 + run * down)
-    stretch = np.where(down < 1.1, 1.7, 1.0)
+    stretch = np.where(down < 1.1, np.float32(1.7), np.float32(1))
     dx = (x - at_x) / stretch
     bronchi = main - np.sqrt(dx**2 + (y - 6 - 6 * down) ** 2)
     return np.asarray(np.maximum(trachea, bronchi), dtype=np.float32)

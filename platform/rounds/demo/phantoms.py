@@ -53,27 +53,63 @@ def make_phantom(
     """Draw a chest of `shape` voxels at `spacing` mm, both (z, y, x); the lungs span the whole scan height."""
     rng = np.random.default_rng([seed, 20200207])
     grid = make_grid(shape, spacing)
+    sketch = _sketch(_thick(grid), diagnosis, style, rng)
+    if sketch.hu.shape != shape:
+        sketch = sketch.sliced(shape[0])
+    hu = _noise(sketch, grid, style, rng)
+    lung = sketch.lung > 0.5
+    return Phantom(
+        np.clip(np.round(hu), -1024, 3071).astype(np.int16),
+        _without_specks((sketch.lesion > 0.5) & lung, spacing).astype(np.uint8),
+        lung.astype(np.uint8),
+        spacing,
+        diagnosis,
+        sketch.finding,
+    )
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A scan without noise, (z, y, x): HU, shares of lesion and lung, depth below the skin in mm."""
+
+    hu: Floats
+    lesion: Floats
+    lung: Floats
+    body: Floats
+    finding: str
+
+    def sliced(self, count: int) -> "Sketch":
+        """Interpolate linearly to `count` slices over the same height."""
+        have = self.hu.shape[0]
+        at = np.clip((np.arange(count) + 0.5) * have / count - 0.5, 0, have - 1)
+        weights = np.clip(1 - np.abs(at[:, None] - np.arange(have)), 0, 1).astype(np.float32)
+        hu, lesion, lung, body = (
+            np.tensordot(weights, part, axes=(1, 0)) for part in (self.hu, self.lesion, self.lung, self.body)
+        )
+        return Sketch(hu, lesion, lung, body, self.finding)
+
+
+def _thick(grid: Grid) -> Grid:
+    """Return a grid of the same height with slices of about 2.5 mm where they are thinner than 2 mm."""
+    if grid.spacing[0] >= 2:
+        return grid
+    count = max(8, round(grid.height / 2.5))
+    return make_grid((count, *grid.shape[1:]), (grid.height / count, *grid.spacing[1:]))
+
+
+def _sketch(grid: Grid, diagnosis: Diagnosis, style: Style, rng: np.random.Generator) -> Sketch:
     build = draw_build(rng)
     chest = paint_chest(grid, build, rng)
     lung = _lung(grid, build, chest, rng)
     tissue = _parenchyma(lung, rng)
-    lesion = np.zeros(shape, dtype=np.bool_)
+    lesion = np.zeros(grid.shape, dtype=np.bool_)
     finding, patches = _disease(rng, lung, diagnosis)
     paint_mimics(tissue, rng, lung)
     paint_patches(tissue, lesion, lung, patches)
     _draw_trees(tissue, lung, rng)
-    hu = chest.hu
-    paint(hu, chest.lung, tissue)
-    hu = _render(hu, grid, chest, style, rng)
-    marked = _without_specks(lesion & (chest.lung > 0.5), spacing)
-    return Phantom(
-        np.clip(np.round(hu), -1024, 3071).astype(np.int16),
-        marked.astype(np.uint8),
-        (chest.lung > 0.5).astype(np.uint8),
-        spacing,
-        diagnosis,
-        finding,
-    )
+    paint(chest.hu, chest.lung, tissue)
+    hu = _render(chest.hu, grid, style, rng)
+    return Sketch(hu, lesion.astype(np.float32), chest.lung, chest.body, finding)
 
 
 def _disease(rng: np.random.Generator, lung: Lung, diagnosis: Diagnosis) -> tuple[str, list[Patch]]:
@@ -155,25 +191,30 @@ def _roots_of(lung: Lung) -> tuple[Floats, Floats]:
     return found[0], found[1]
 
 
-def _render(hu: Floats, grid: Grid, chest: Chest, style: Style, rng: np.random.Generator) -> Floats:
-    """Blur by heart and breath motion, apply the kernel, add noise that grows with the tissue passed."""
+def _render(hu: Floats, grid: Grid, style: Style, rng: np.random.Generator) -> Floats:
+    """Blur by heart and breath motion, then as the kernel does."""
     if rng.random() < 0.5:
         _move(hu, grid, rng)
-    pixel = grid.pixel
-    sigma = 0.45 - 0.12 * style.kernel + 0.25 * max(0.0, 2.4 - pixel)
+    sigma = 0.45 - 0.12 * style.kernel + 0.25 * max(0.0, 2.4 - grid.pixel)
     hu = ndimage.gaussian_filter(hu, (0.25, sigma, sigma))
     if style.kernel > 0:
         soft = ndimage.gaussian_filter(hu, (0, 1.0, 1.0))
         hu = hu + np.float32(0.45 * style.kernel) * (hu - soft)
+    return np.asarray(hu, dtype=np.float32)
+
+
+def _noise(sketch: Sketch, grid: Grid, style: Style, rng: np.random.Generator) -> Floats:
+    """Add noise that grows with the tissue passed, as coarse as the kernel, and streaks between the shoulders."""
     grain = rng.standard_normal(grid.shape, dtype=np.float32)
-    width = max(0.0, 0.55 - 0.55 * style.kernel)
+    width = 0.55 - 0.55 * style.kernel
     if width > 0.1:
         grain = ndimage.gaussian_filter(grain, (0, width, width))
-    deep = np.clip(chest.body / 90, 0, 1)
-    grain *= np.float32(style.noise) / grain.std() * (0.55 + 0.6 * deep)
+    deep = np.clip(sketch.body / 90, 0, 1)
+    grain *= np.float32(style.noise) / grain.std() * (np.float32(0.55) + np.float32(0.6) * deep)
     streaks = rng.standard_normal((grid.shape[0], grid.shape[1], 1), dtype=np.float32)
-    streaks = streaks * ramp(grid.u, 0.82, 1.0) * np.float32(style.noise * 0.8) * (chest.body > 0)
-    return np.asarray(hu + grain + streaks + np.float32(style.offset), dtype=np.float32)
+    streaks = streaks * ramp(grid.u, 0.82, 1.0) * np.float32(style.noise * 0.8)
+    grain += streaks * (sketch.body > 0)
+    return np.asarray(sketch.hu + grain + np.float32(style.offset), dtype=np.float32)
 
 
 def _move(hu: Floats, grid: Grid, rng: np.random.Generator) -> None:
