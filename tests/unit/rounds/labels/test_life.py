@@ -40,7 +40,7 @@ def test_illegal_pair_is_refused_and_says_what_is_legal(stage: Stage, action: Ac
     with pytest.raises(IllegalMove, match=f"that is {stage} cannot {action}") as refused:
         target(stage, action)
     offered = str(refused.value).rpartition("it can ")[2].split(", ")
-    assert offered == (sorted(a for s, a in LEGAL if s is stage) or ["nothing"])
+    assert offered == (sorted(str(a) for s, a in LEGAL if s is stage) or ["nothing"])
 
 
 def test_buttons_of_a_stage_are_its_rows() -> None:
