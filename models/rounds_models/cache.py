@@ -97,7 +97,13 @@ class Cache:
     def _write(self, name: str, array: Image | Mask, facts: dict[str, object]) -> None:
         unfinished = self.folder / f"{uuid.uuid4().hex}.b2nd"
         chunks = tuple(min(size, _CHUNK) for size in array.shape)
-        stored = blosc2.asarray(np.ascontiguousarray(array), urlpath=str(unfinished), mode="w", chunks=chunks)
+        stored = blosc2.asarray(
+            np.ascontiguousarray(array),
+            urlpath=str(unfinished),
+            mode="w",
+            chunks=chunks,
+            cparams=blosc2.CParams(codec=blosc2.Codec.LZ4),
+        )
         for key, value in facts.items():
             stored.schunk.vlmeta[key] = value
         stored.schunk.vlmeta["complete"] = True

@@ -155,6 +155,8 @@ def _load(path: Path, what: str) -> tuple[NDArray[np.generic], NDArray[np.float6
 def read_image(path: Path, what: str) -> tuple[Image, NDArray[np.float64]]:
     """Read HU (z, y, x) and the affine of a scan. Raises DataError, naming it by `what`, for a wrong grid."""
     array, affine = _load(path, what)
+    if array.dtype == np.int16:
+        return np.ascontiguousarray(array), affine
     if not np.isfinite(array).all():
         raise DataError(f"{what}: holds values that are not finite")
     return np.ascontiguousarray(np.clip(np.rint(array), -32768, 32767), dtype=np.int16), affine
@@ -165,6 +167,8 @@ def read_mask(path: Path, shape: tuple[int, ...], what: str) -> Mask:
     array, _ = _load(path, what)
     if array.shape != tuple(shape):
         raise DataError(f"{what}: the mask has shape {array.shape} (z, y, x), its image {tuple(shape)}")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
     if (
         not np.isfinite(array).all()
         or array.min() < 0

@@ -57,8 +57,7 @@ def _refuse_other_task(model: Model, task: str) -> None:
 def inference_size(recipe: Recipe, shape: tuple[int, ...]) -> Size:
     """Return the window to slide: the recipe's, and along each axis no longer than the scan needs."""
     window = recipe.inference_patch or recipe.patch
-    patch = recipe.patch
-    sizes = [min(w, p * -(-s // p)) for w, p, s in zip(window, patch, shape, strict=True)]
+    sizes = [min(w, d * -(-s // d)) for w, d, s in zip(window, recipe.divisor, shape, strict=True)]
     return sizes[0], sizes[1], sizes[2]
 
 
@@ -80,10 +79,16 @@ def segment_crop(model: Model, crop: Image) -> NDArray[np.float32]:
 
 
 def case_channels(crop: Image, mask: Mask, recipe: Recipe) -> Tensor:
-    """Resize region and mask to the recipe's patch, (2, z, y, x), as means of the voxels that fall together."""
+    """Resize region and mask to the recipe's patch, (2, z, y, x), as means of the voxels that fall together.
+
+    The region is what lies within `recipe.surround` patch voxels of the mask; all else is 0.
+    """
     region = to_unit(np.ascontiguousarray(crop), recipe.window)
     lesions = torch.from_numpy(np.ascontiguousarray(mask) > 0).to(torch.float32)
-    return functional.adaptive_avg_pool3d(torch.stack([region, lesions])[None], recipe.patch)[0]
+    channels = functional.adaptive_avg_pool3d(torch.stack([region, lesions])[None], recipe.patch)
+    reach = recipe.surround
+    near = functional.max_pool3d((channels[:, 1:] > 0).float(), 2 * reach + 1, stride=1, padding=reach)
+    return torch.cat([channels[:, :1] * near, channels[:, 1:]], dim=1)[0]
 
 
 @torch.inference_mode()

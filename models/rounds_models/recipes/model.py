@@ -19,7 +19,8 @@ class Recipe:
 
     Sizes are voxels (z, y, x) of the training grid; `window` is in HU; `pan` is a share of the patch. For a
     segmentation `patch` is cut out of the scan, and `lesion_share` of the patches are centred on a lesion;
-    for a classification the box around the lungs is resized to `patch`, and half of each batch is positive.
+    for a classification the box around the lungs is resized to `patch`, half of each batch is
+    positive, and the network sees the scan within `surround` voxels of the lesions (Wang 2020: the lesion region).
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -41,18 +42,25 @@ class Recipe:
     lesion_share: float = 0.5
     inference_patch: Size | None = None
     inference_overlap: float = 0.25
+    surround: int = 2
 
     def __post_init__(self) -> None:
         network = zoo.find(self.network)
         if network.task != self.task:
             raise RecipeError(f"recipe {self.name!r} is for {self.task}, {self.network} for {network.task}")
-        divisor = network.divisor(network.configure(self.network_options))
+        divisor = self.divisor
         for what, size in (("patch", self.patch), ("inference_patch", self.inference_patch or self.patch)):
             if any(s < d or s % d for s, d in zip(size, divisor, strict=True)):
                 raise RecipeError(
                     f"recipe {self.name!r}: {what} {size} must be a multiple of {divisor} for {self.network}"
                 )
-        if self.window[0] >= self.window[1] or self.steps < 1 or self.batch < 1:
-            raise RecipeError(f"recipe {self.name!r}: window, steps and batch must be positive")
+        if self.window[0] >= self.window[1] or min(self.steps, self.batch, self.surround) < 1:
+            raise RecipeError(f"recipe {self.name!r}: window, steps, batch and surround must be positive")
         if not set(self.flip_axes) <= {0, 1, 2} or not 0 < self.zoom[0] <= self.zoom[1]:
             raise RecipeError(f"recipe {self.name!r}: flip_axes are of 0, 1, 2 and zoom is (low, high)")
+
+    @property
+    def divisor(self) -> Size:
+        """The sizes (z, y, x) that the network takes are multiples of this."""
+        network = zoo.find(self.network)
+        return network.divisor(network.configure(self.network_options))

@@ -16,7 +16,7 @@ from rounds_models.data import TRAINING_SPACING, DataError
 from rounds_models.evaluate import evaluate
 from rounds_models.fit import fit
 from rounds_models.model import ModelError
-from rounds_models.predict import predict_case, predict_volume
+from rounds_models.predict import case_channels, predict_case, predict_volume
 
 LESION = recipes.load("lesion_tiny")
 COVID = recipes.load("covid_tiny")
@@ -218,3 +218,13 @@ def test_a_spoilt_model_folder_is_refused(
     spoil(tmp_path)
     with pytest.raises(ModelError, match=message):
         models.load(tmp_path)
+
+
+def test_a_classification_sees_the_scan_around_the_lesions_only() -> None:
+    image, mask = np.full((16, 32, 32), 350, np.int16), np.zeros((16, 32, 32), np.uint8)
+    mask[8, 16, 16] = 1
+    region, lesions = case_channels(image, mask, replace(COVID, surround=2))
+    assert float(lesions.sum()) == 1
+    assert float(region.sum()) == 5**3
+    assert float(region[6:11, 14:19, 14:19].min()) == 1
+    assert float(case_channels(image, np.zeros_like(mask), COVID).abs().max()) == 0
