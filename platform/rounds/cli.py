@@ -1,5 +1,6 @@
 """The command `rounds`: one group that gathers the nouns' commands and renders every error in one place."""
 
+import os
 import sys
 
 import click
@@ -41,12 +42,16 @@ def main() -> None:
         _fail("stopped")
     except psycopg.OperationalError:
         _fail("the database does not answer: run `rounds up`, or check ROUNDS_DATABASE_URL")
-    except httpx.ConnectError:
+    except httpx.HTTPStatusError as error:
+        _fail(f"{error.request.url.host} answers {error.response.status_code}: see `rounds status`")
+    except httpx.TransportError:
         _fail("a part of the stack does not answer: see `rounds status`, then run `rounds up`")
     except Exception as error:
-        if not type(error).__module__.startswith("rounds"):
+        if os.environ.get("ROUNDS_DEBUG"):
             raise
-        _fail(str(error))
+        ours = type(error).__module__.startswith("rounds")
+        hint = "" if ours else f" ({type(error).__name__}; ROUNDS_DEBUG=1 shows where)"
+        _fail(f"{error}{hint}")
 
 
 def _fail(message: str) -> None:

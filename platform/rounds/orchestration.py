@@ -1,5 +1,6 @@
 """Starting and watching flow runs through Prefect's REST API; nothing here imports Prefect."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import httpx
 
 from rounds.settings import Settings
 
+BUSY = {429, 502, 503, 504}
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
 
@@ -47,11 +50,13 @@ def start_flow(
         if found.status_code == httpx.codes.NOT_FOUND:
             raise FlowUnavailable(f"Prefect has no deployment {name}/{name}: run `rounds up` once more")
         found.raise_for_status()
-        body: dict[str, Any] = {"parameters": dict(parameters), "state": {"type": "SCHEDULED"}}
+        body: dict[str, Any] = {
+            "parameters": dict(parameters),
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": key or secrets.token_hex(16),
+        }
         if at is not None:
             body["state"]["state_details"] = {"scheduled_time": at.isoformat()}
-        if key is not None:
-            body["idempotency_key"] = key
         answer = client.post(f"/deployments/{found.json()['id']}/create_flow_run", json=body)
         answer.raise_for_status()
         return str(answer.json()["id"])
@@ -121,4 +126,25 @@ def pending_runs(settings: Settings, name: str) -> int:
 
 
 def _client(settings: Settings) -> httpx.Client:
-    return httpx.Client(base_url=settings.require("prefect_api_url"), timeout=30)
+    return httpx.Client(
+        base_url=settings.require("prefect_api_url"),
+        timeout=30,
+        trust_env=False,
+        transport=_Patient(retries=2),
+    )
+
+
+class _Patient(httpx.HTTPTransport):
+    """Asks again while Prefect is too busy to answer: its SQLite takes one writer at a time.
+
+    Nothing is done twice by it, since every request here reads, or carries an idempotency key.
+    """
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for pause in PAUSES:
+            answer = super().handle_request(request)
+            if answer.status_code not in BUSY:
+                return answer
+            answer.close()
+            time.sleep(pause)
+        return super().handle_request(request)

@@ -74,10 +74,20 @@ def get(conn: Connection, label_id: int, lock: bool = False) -> Label:
 
 
 def ready(conn: Connection, scheme: str, limit: int) -> list[Label]:
-    """Return labels that wait for a batch, oldest case first, locked so that two batches never share one."""
+    """Return labels that wait for a batch, locked so that two batches never share one.
+
+    Every batch mixes the sites in proportion to what waits; within a site the oldest case comes first.
+    """
+    columns = ", ".join(f"l.{name}" for name in COLUMNS.split(", "))
     found = conn.execute(
-        f"SELECT {COLUMNS} FROM labels WHERE scheme = %s AND stage = 'ready' ORDER BY case_id LIMIT %s"
-        " FOR UPDATE SKIP LOCKED",
+        f"""
+        SELECT {columns} FROM labels l JOIN (
+            SELECT w.id, (row_number() OVER (PARTITION BY c.site ORDER BY c.id) - 0.5)
+                         / count(*) OVER (PARTITION BY c.site) AS turn
+            FROM labels w JOIN cases c ON c.id = w.case_id WHERE w.scheme = %s AND w.stage = 'ready') AS waiting
+        ON waiting.id = l.id WHERE l.stage = 'ready'
+        ORDER BY waiting.turn, l.case_id LIMIT %s FOR UPDATE OF l SKIP LOCKED
+        """,
         (scheme, limit),
     )
     return [_label(row) for row in found]
