@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 SECRETS = {
     "PatientName": "Musterfrau^Erika",
@@ -54,13 +54,13 @@ def write_series(
 def _header(series: str, index: int, step: float, size: int) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = f"{series}.{index + 1}"
+    meta.MediaStorageSOPInstanceUID = UID(f"{series}.{index + 1}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     for keyword, value in SECRETS.items():
         setattr(dataset, keyword, value)
     dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.SOPInstanceUID = UID(f"{series}.{index + 1}")
     dataset.SeriesInstanceUID = series
     dataset.FrameOfReferenceUID = f"{series}.9999"
     dataset.Modality = "CT"

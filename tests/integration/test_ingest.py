@@ -14,6 +14,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from tests.integration.scans import SECRETS, write_series
 
 from rounds.cases import spool, store
 from rounds.db import connect
@@ -22,7 +23,6 @@ from rounds.objects import ObjectStore
 from rounds.orchestration import start_flow
 from rounds.settings import Settings
 from rounds.stack import status, up
-from tests.integration.scans import SECRETS, write_series
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "covid-ct-md"
 
@@ -194,7 +194,7 @@ def places_with(settings: Settings, needles: set[bytes]) -> Iterator[str]:
     with connect(settings) as conn:
         tables = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         for table in tables:
-            for row in conn.execute(f'SELECT to_jsonb(t)::text AS row FROM "{table["tablename"]}" t'):  # type: ignore[arg-type] # noqa: S608
+            for row in conn.execute(f'SELECT to_jsonb(t)::text AS row FROM "{table["tablename"]}" t'):  # noqa: S608
                 if any(needle in row["row"].encode() for needle in needles):
                     yield f"table {table['tablename']}"
     for path in settings.home.rglob("*"):

@@ -1,10 +1,10 @@
 """The demo: phantom scans go round the whole loop, stage by stage, everybody at his real interface."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from rounds.demo.cast import Say, of_role, operate
 from rounds.demo.stagehands import Bench, Desk, annotate
 from rounds.reports import time_spent
 
+MEASURES = {"segmentation": ("dice",), "classification": ("auc", "sensitivity", "specificity")}
 PATIENCE = 180.0  # seconds without any movement before the demo says what it waits for
 
 
@@ -31,11 +32,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Script:
-    """What is played; the first batch holds the test set too."""
+    """What is played; the first batch holds the test set too. `recipes` replace the tasks' own, by task."""
 
     stages: tuple[Stage, ...]
     test_share: float
     seed: int
+    recipes: Mapping[str, str] = field(default_factory=dict)
 
 
 def play(bench: Bench, script: Script, say: Say) -> list[dict[str, Any]]:
@@ -47,7 +49,7 @@ def play(bench: Bench, script: Script, say: Say) -> list[dict[str, Any]]:
         opened = operate(home, say, "batch", "open", "--size", str(stage.batch))
         quality_row = run_batch(bench, opened["batch"], say)
         frozen = operate(home, say, "dataset", "freeze", "--test-share", f"{script.test_share:.2f}")
-        models = train(bench, stage, frozen["dataset"], script.seed, say)
+        models = train(bench, stage, frozen["dataset"], script, say)
         rows.append(
             {"stage": number, "cases": stage.train, **quality_row, **models, **_time(bench, opened["batch"])}
         )
@@ -82,34 +84,23 @@ def run_batch(bench: Bench, batch_id: int, say: Say) -> dict[str, Any]:
                 time.sleep(0.5)
 
 
-def train(bench: Bench, stage: Stage, dataset: str, seed: int, say: Say) -> dict[str, Any]:
+def train(bench: Bench, stage: Stage, dataset: str, script: Script, say: Say) -> dict[str, Any]:
     """Train both models on the frozen version; promote each that is no worse than the one that stands."""
-    home = bench.settings.home
     made: dict[str, Any] = {}
-    for task, measures in (
-        ("segmentation", ("dice",)),
-        ("classification", ("auc", "sensitivity", "specificity")),
-    ):
-        words = (
-            "train",
-            "--stage",
-            str(stage.train),
-            "--task",
-            task,
-            "--dataset",
-            dataset,
-            "--seed",
-            str(seed),
-        )
-        model = operate(home, say, *words)
+    for task, measures in MEASURES.items():
+        words = ["train", "--stage", str(stage.train), "--task", task, "--dataset", dataset]
+        if task in script.recipes:
+            words += ["--recipe", script.recipes[task]]
+        model = operate(bench.settings.home, say, *words, "--seed", str(script.seed))
         made.update({measure: model["metrics"][measure] for measure in measures})
-        best = max(
-            (m for m in operate(home, say, "models", "list") if m["task"] == task),
-            key=lambda m: (m[measures[0]] or 0, m["model"]),
-        )
-        if best["model"] == model["id"]:
-            operate(home, say, "models", "promote", str(model["id"]))
+        _promote_if_best(bench, task, model["id"], measures[0], say)
     return made
+
+
+def _promote_if_best(bench: Bench, task: str, made: int, measure: str, say: Say) -> None:
+    rivals = [m for m in operate(bench.settings.home, say, "models", "list") if m["task"] == task]
+    if max(rivals, key=lambda m: (m[measure] or 0, m["model"]))["model"] == made:
+        operate(bench.settings.home, say, "models", "promote", str(made))
 
 
 def _draw(bench: Bench, conn: Connection, say: Say) -> int:
