@@ -3,7 +3,7 @@
 import gdcm
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels import get_encoder
+from pydicom.pixels.encoders.base import get_encoder
 from pydicom.uid import JPEGLosslessSV1, RLELossless
 
 Stored = npt.NDArray[np.int16] | npt.NDArray[np.uint16]

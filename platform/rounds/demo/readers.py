@@ -128,9 +128,8 @@ def revise(
     if "false_lesion" in asked:
         drawn = drawn & ~excess(drawn, true, spacing)
     if "boundary" in asked:
-        known = np.isin(pieces_of(true), np.unique(pieces_of(true)[drawn]))
-        near = grown(known & true, spacing, 4)
-        drawn = np.where(near, wobble(known & true, rng, spacing), drawn)
+        known = np.isin(pieces_of(true), np.unique(pieces_of(true)[drawn])) & true
+        drawn = wobble(known, rng, spacing) | excess(drawn, true, spacing)
     if "missed_lesion" in asked:
         drawn = drawn | wobble(missed_pieces(drawn, true, spacing), rng, spacing)
     result = np.zeros_like(mask)
