@@ -142,7 +142,10 @@ class _Patient(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         for pause in PAUSES:
-            answer = super().handle_request(request)
+            try:
+                answer = super().handle_request(request)
+            except (httpx.ReadTimeout, httpx.RemoteProtocolError, httpx.ReadError):
+                continue
             if answer.status_code not in BUSY:
                 return answer
             answer.close()
