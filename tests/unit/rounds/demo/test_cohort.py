@@ -9,10 +9,9 @@ import pydicom
 import pytest
 
 from rounds.cases.model import read_manifest
-from rounds.demo.cohort import make_planned, read_truth, write_cohort
 from rounds.demo.dicom import DIALECTS, grid_of, stored_pixels, write_scan
 from rounds.demo.hospitals import PlannedScan, draw_cohort, manifest_csv
-from rounds.demo.phantoms import Phantom
+from rounds.demo.phantoms import Phantom, make_phantom
 from rounds.demo.scanners import HOSPITALS, SCANNERS, SHARES
 from rounds.imaging.gate import examine
 from rounds.imaging.refusal import Reason
@@ -52,8 +51,8 @@ def on_scanner(key: str) -> PlannedScan:
 
 
 def drawn(planned: PlannedScan) -> Phantom:
-    """Draw the phantom of a plan, clipped to what 12 bits hold."""
-    return make_planned(planned)
+    """Draw the phantom of a plan."""
+    return make_phantom(planned.seed, planned.diagnosis, planned.spacing, planned.shape, planned.style)
 
 
 @pytest.mark.parametrize("key", list(BY_HOSPITAL))
@@ -167,16 +166,10 @@ def test_stored_pixels_follow_the_vendors_dialect() -> None:
     assert {d.intercept for d in DIALECTS.values()} == {0, -1024}
 
 
-def test_a_cohort_on_disk_keeps_the_truth_apart_and_its_faulty_scan_is_refused(tmp_path: Path) -> None:
-    cohort = [replace(scan, spacing=(4.0, 5.0, 5.0), shape=(16, 64, 64)) for scan in draw_cohort(3, seed=4)]
-    told: list[int] = []
-    files = write_cohort(cohort, tmp_path / "scans", tmp_path / "truth", workers=1, written=told.append)
-    assert files == sum(told) == sum(len(list(p.iterdir())) for p in (tmp_path / "scans").glob("*/S*"))
-    assert not list((tmp_path / "scans").rglob("*.npz"))
-    for scan in cohort:
-        lesion, grid = read_truth(tmp_path / "truth" / f"{scan.patient.patient_id}.npz")
-        assert np.array_equal(lesion, make_planned(scan).lesion)
-        assert grid.same_as(grid_of(scan))
-        folder = tmp_path / "scans" / scan.hospital.key / f"S{scan.number:04d}"
-        codes = {r.code for s in find_series(folder).series for r in examine(s).refusals}
-        assert (Reason.MISSING_SLICE in codes) is scan.missing_slice
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_scan_that_lacks_a_slice_is_refused(missing: bool, tmp_path: Path) -> None:
+    planned = replace(on_scanner("ct660"), localizer=False, missing_slice=missing)
+    assert write_scan(planned, drawn(planned), tmp_path) == 16 - missing
+    (series,) = find_series(tmp_path).series
+    codes = [refusal.code for refusal in examine(series).refusals]
+    assert codes == ([Reason.MISSING_SLICE] if missing else [])
