@@ -17,6 +17,7 @@ import pytest
 from tests.integration.scans import SECRETS, write_series
 
 from rounds.cases import spool, store
+from rounds.cases.archive import unpack
 from rounds.db import connect
 from rounds.imaging.nifti import decode_volume
 from rounds.objects import ObjectStore
@@ -54,10 +55,11 @@ def test_real_scans_become_two_cases_with_z_in_order(stack: Settings) -> None:
     with connect(stack) as conn:
         case = store.get(conn, result["accepted"][0]["case"])
     objects = ObjectStore.from_settings(stack)
-    heights = [
-        float(pydicom.dcmread(BytesIO(objects.get(ref)), stop_before_pixels=True).ImagePositionPatient[2])
-        for ref in case.dicom
+    slices = [
+        pydicom.dcmread(BytesIO(file), stop_before_pixels=True) for file in unpack(objects.get(case.dicom))
     ]
+    heights = [float(one.ImagePositionPatient[2]) for one in slices]
+    assert len(heights) == case.source_slices
     assert heights == sorted(heights)
     volume = decode_volume(objects.get(case.volume))
     assert volume.array.shape == tuple(case.shape)

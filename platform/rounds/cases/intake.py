@@ -10,6 +10,7 @@ from typing import Any
 import pydicom
 
 from rounds.cases import store
+from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome
 from rounds.db import Connection
 from rounds.imaging.chest import median_lung_hu
@@ -114,7 +115,7 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
         lung_hu=median_lung_hu(reading),
         volume=intake.objects.put(encode_volume(reading), ".nii.gz"),
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
-        dicom=tuple(intake.objects.put(one.data, ".dcm") for one in clean),
+        dicom=intake.objects.put(pack([one.data for one in clean]), ".zip"),
         policy_version=POLICY_VERSION,
     )
     with intake.conn.transaction():

@@ -50,7 +50,7 @@ class NewCase:
     lung_hu: float | None
     volume: str
     slices: tuple[str, ...]
-    dicom: tuple[str, ...]
+    dicom: str
     policy_version: str
 
 

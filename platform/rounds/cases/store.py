@@ -32,7 +32,7 @@ class Case:
     lung_hu: float | None
     volume: str
     slices: Sequence[str]
-    dicom: Sequence[str]
+    dicom: str
     created_at: Any
 
 

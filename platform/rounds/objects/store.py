@@ -11,6 +11,7 @@ from minio.error import S3Error
 
 from rounds.settings import Settings
 
+ASK_FIRST = 2**20  # bytes
 REF = re.compile(r"^[0-9a-f]{64}(\.[a-z0-9]+)*$")
 
 
@@ -47,9 +48,12 @@ class ObjectStore:
             self._client.make_bucket(self._bucket)
 
     def put(self, data: bytes, suffix: str) -> str:
-        """Store `data` unless it is already there; return its reference."""
+        """Store `data` unless it is already there; return its reference.
+
+        A small object is sent without asking first: its name is its content, so that sending it again changes nothing.
+        """
         ref = hashlib.sha256(data).hexdigest() + suffix
-        if not self.has(ref):
+        if len(data) < ASK_FIRST or not self.has(ref):
             self._client.put_object(self._bucket, _key(ref), io.BytesIO(data), len(data))
         return ref
 

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 def ask_for_tasks(settings: Settings, batch_id: int) -> None:
     """Have the batch's missing Label Studio tasks made; a Prefect that is down is no reason to fail a verdict."""
     try:
-        orchestration.start_flow(settings, "batch", {"batch_id": batch_id})
+        orchestration.ring(settings, "batch", {"batch_id": batch_id})
     except (httpx.HTTPError, FlowUnavailable, NotRunning) as error:
         logger.warning(
             "tasks of batch %d were not asked for (%s); the sweep does it", batch_id, type(error).__name__

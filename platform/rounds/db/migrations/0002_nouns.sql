@@ -43,7 +43,7 @@ CREATE TABLE cases (
     lung_hu           float8,                 -- median HU of the lungs, a check that a reader can believe
     volume            text NOT NULL,
     slices            text[] NOT NULL,        -- PNGs, inferior to superior
-    dicom             text[] NOT NULL,        -- de-identified, in the same order
+    dicom             text NOT NULL,          -- zip of the de-identified source slices, inferior to superior
     policy_version    text NOT NULL,
     created_at        timestamptz NOT NULL DEFAULT now()
 );
