@@ -109,6 +109,12 @@ def test_bound_shrinks_with_the_sample_and_grows_with_failures_and_confidence() 
     assert upper_bound(200, 60, 0, confidence=0.99) > upper_bound(200, 60, 0)
 
 
+def test_probability_of_exactly_one_minus_confidence_is_outside() -> None:
+    """One of two drawn, clean: with one defective the chance of that is exactly a half."""
+    assert upper_bound(2, 1, 0, confidence=0.5) == 0
+    assert upper_bound(2, 1, 0, confidence=0.51) == 1
+
+
 @pytest.mark.parametrize(("count", "drawn", "failed"), [(10, 11, 0), (10, 3, 4), (10, 3, -1)])
 def test_impossible_sample_is_refused(count: int, drawn: int, failed: int) -> None:
     with pytest.raises(BadSample):

@@ -77,6 +77,13 @@ def test_inserted_row_is_found(place: int) -> None:
     assert found.rows == place + 1  # the forged row itself fits; the true one after it no longer does
 
 
+def test_gap_in_the_numbers_is_found_even_where_every_hash_fits() -> None:
+    rows = chain(3)
+    late = replace(rows[2], id=4)
+    found = verify([*rows[:2], replace(late, hash=row_hash(late))])
+    assert (found.rows, found.broken_at) == (2, 4)
+
+
 def test_swapped_rows_are_found() -> None:
     rows = chain(5)
     assert verify([rows[0], rows[2], rows[1], *rows[3:]]).broken_at == 3
