@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ def lay_out(settings: Settings, objects: ObjectStore, dataset: Dataset, members:
     """
     described = {entry["revision"]: entry for entry in json.loads(objects.get(dataset.manifest))["members"]}
     stage = sum(member.position >= 0 for member in members)
-    folder = settings.home / "cache" / "stages" / f"{dataset.manifest[:16]}-{stage}"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "images").mkdir(parents=True)
+    stages = settings.home / "cache" / "stages"
+    stages.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=stages))
+    (folder / "images").mkdir()
     (folder / "masks").mkdir()
     cases = [_case(settings, objects, folder, member, described[member.revision_id]) for member in members]
     manifest = {"spacing_mm": list(TRAINING_SPACING), "cases": cases}
