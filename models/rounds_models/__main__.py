@@ -66,7 +66,7 @@ def _bar(title: str, as_json: bool) -> Iterator[Callable[[float, str], None]]:
 @click.option("--seed", type=int, default=0)
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Stop training by then.")
 @click.option("--init", type=_FILE, help="weights.pt to start from.")
-@click.option("--segmentation", type=_FOLDER, help="Model whose masks the val cases of a classification get.")
+@click.option("--segmentation", type=_FOLDER, help="Model whose masks a classification also learns from.")
 @_CACHE
 @_DEVICE
 @_THREADS

@@ -55,7 +55,8 @@ def fit(
 
     The same data, recipe, seed, thread count and machine give the same weights, unless `max_seconds` cuts in.
     The threshold is chosen on the val split, or is 0.5 without one. `init` is a weights.pt to start from. For a
-    classification `segmentation` is the model folder whose masks the val cases get. `cache` is a folder
+    classification `segmentation` is a model folder: training then sees each case with the reference mask and with
+    that model's, and the val cases get that model's. `cache` is a folder
     (default: DIR/cache).
     Raises DataError and ModelError.
     """
@@ -70,8 +71,11 @@ def fit(
         network = zoo.build(recipe.network, recipe.network_options).to(where)
         if init is not None:
             network.load_state_dict(models.read_weights(init))
-        prepare = _segmentation if recipe.task == "segmentation" else _classification
-        batch, loss = prepare(cases, recipe, np.random.default_rng(seed), where)
+        rng = np.random.default_rng(seed)
+        if recipe.task == "segmentation":
+            batch, loss = _segmentation(cases, recipe, rng, where)
+        else:
+            batch, loss = _classification(cases, masks_from, recipe, rng, where)
         trained = train(network, batch, loss, recipe, max_seconds, progress)
         unfinished = Model(network, recipe, 0.5, "", where)
         threshold = choose_threshold(unfinished, validation, masks_from)
@@ -131,9 +135,12 @@ def _segmentation(
 
 
 def _classification(
-    cases: Sequence[CachedCase], recipe: Recipe, rng: np.random.Generator, where: torch.device
+    cases: Sequence[CachedCase],
+    masks_from: Model | None,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    where: torch.device,
 ) -> tuple[Batch, Loss]:
-    channels = torch.stack([_channels(case, recipe) for case in cases]) if cases else torch.empty(0)
     positive = np.asarray([case.case.diagnosis == "covid" for case in cases], dtype=bool)
     groups = [np.flatnonzero(positive), np.flatnonzero(~positive)]
     if any(len(group) == 0 for group in groups):
@@ -141,21 +148,25 @@ def _classification(
             f"of the training cases with a diagnosis and a mask {len(groups[0])} are covid and "
             f"{len(groups[1])} are not; a classification needs both"
         )
+    views = torch.stack([_views(case, masks_from, recipe) for case in cases])
 
     def batch() -> tuple[Tensor, Tensor]:
         half = recipe.batch // 2
         sizes = (half, recipe.batch - half)
         drawn = np.concatenate([rng.choice(g, size) for g, size in zip(groups, sizes, strict=True)])
-        values = augment(channels[drawn].to(where), recipe, rng)
+        values = augment(views[drawn, rng.integers(views.shape[1], size=len(drawn))].to(where), recipe, rng)
         return values, torch.from_numpy(positive[drawn].astype(np.float32))[:, None].to(where)
 
     return batch, functional.binary_cross_entropy_with_logits
 
 
-def _channels(cached: CachedCase, recipe: Recipe) -> Tensor:
+def _views(cached: CachedCase, masks_from: Model | None, recipe: Recipe) -> Tensor:
+    """Return the channels (v, 2, z, y, x) with the reference mask and, from a model, with the predicted one."""
     image = np.asarray(cached.image[:])
-    mask = np.zeros(image.shape, np.uint8) if cached.mask is None else np.asarray(cached.mask[:])
-    return case_channels(image, mask, recipe)
+    masks = [np.zeros(image.shape, np.uint8) if cached.mask is None else np.asarray(cached.mask[:])]
+    if masks_from is not None:
+        masks.append((segment_crop(masks_from, image) >= masks_from.threshold).astype(np.uint8))
+    return torch.stack([case_channels(image, mask, recipe) for mask in masks])
 
 
 def choose_threshold(

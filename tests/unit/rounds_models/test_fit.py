@@ -228,3 +228,15 @@ def test_a_classification_sees_the_scan_around_the_lesions_only() -> None:
     assert float(region.sum()) == 5**3
     assert float(region[6:11, 14:19, 14:19].min()) == 1
     assert float(case_channels(image, np.zeros_like(mask), COVID).abs().max()) == 0
+
+
+def test_a_classification_also_learns_from_the_masks_of_a_model(
+    folder: Path, trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    brief = replace(COVID, steps=3)
+    alone = fit(folder, tmp_path / "alone", brief, 1)
+    both = fit(folder, tmp_path / "both", brief, 1, segmentation=trained[0])
+    again = fit(folder, tmp_path / "again", brief, 1, segmentation=trained[0])
+    assert both.weights_sha256 == again.weights_sha256 != alone.weights_sha256
+    with pytest.raises(ModelError, match="one for segmentation is needed"):
+        fit(folder, tmp_path / "wrong", brief, 1, segmentation=trained[1])
