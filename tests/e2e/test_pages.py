@@ -121,11 +121,9 @@ class Visit:
         assert self.errors == []
 
 
-def test_a_checker_works_by_keyboard_alone(browser: Browser, address: str, clinic: Clinic) -> None:
-    visit = Visit(browser, address, "ben")
+def look_around(visit: Visit) -> int:
+    """Go through the slices by key and wheel, overlay on, off and outlined; return the first marked slice met."""
     page = visit.page
-    page.click("text=Start with label")
-    page.wait_for_selector("#viewer[data-ready]")
     visit.at_slice(15)
     red, grey = visit.shade()
     assert red == 0
@@ -149,6 +147,15 @@ def test_a_checker_works_by_keyboard_alone(browser: Browser, address: str, clini
     visit.at_slice(marked - 2)
     page.keyboard.press("k")
     visit.at_slice(marked - 1)
+    return marked
+
+
+def test_a_checker_works_by_keyboard_alone(browser: Browser, address: str, clinic: Clinic) -> None:
+    visit = Visit(browser, address, "ben")
+    page = visit.page
+    page.click("text=Start with label")
+    page.wait_for_selector("#viewer[data-ready]")
+    marked = look_around(visit)
 
     page.keyboard.press("Enter")
     assert "Choose pass" in page.inner_text("#answer")

@@ -40,7 +40,9 @@ def freeze(
     before = store.members(conn, last.id) if last else []
     members = assemble(accepted, splits, before, store.withdrawn(conn, [m.label_id for m in before]))
     if not any(member.split is Split.TEST for member in members):
-        raise NotEnough(f"no accepted label under {scheme} is of a patient in the test set, which stands already")
+        raise NotEnough(
+            f"no accepted label under {scheme} is of a patient in the test set, which stands already"
+        )
     store.keep_splits(conn, {patient: split for patient, split in splits.items() if patient not in known})
     name = name or f"{scheme}-v{sum(d.scheme == scheme for d in store.everything(conn)) + 1}"
     manifest = {"name": name, "scheme": scheme, "trail": head(conn), "members": _described(conn, members)}

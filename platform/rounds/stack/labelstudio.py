@@ -90,18 +90,17 @@ def start(home: Path, port: int, log: Path) -> Process:
     url = f"http://{LOOPBACK}:{port}"
     env = environment(home, url)
     place = installation()
-    env_of_server = {**env, "DJANGO_SETTINGS_MODULE": "rounds_labelstudio"}
     if token_is_due(home) or not _is_prepared(home, place):
         _bootstrap(home, place, env, log)
     (home / "labelstudio" / "cache").mkdir(mode=0o700, exist_ok=True)
     site = next((place / "lib").glob("python3.*")) / "site-packages" / "label_studio"
     command: list[str | Path] = [
-        place / "bin" / "python", "-I", "-m", "gunicorn", "label_studio.core.wsgi:application",
+        place / "bin" / "python", "-I", "-m", "gunicorn", "rounds_labelstudio:application",
         "--pythonpath", f"{site},{SITE}", "--bind", f"{LOOPBACK}:{port}", "--workers", "2", "--threads", "4",
         "--worker-class", "gthread", "--timeout", "120", "--graceful-timeout", "5", "--no-control-socket",
         "--log-level", "warning",
     ]  # fmt: skip
-    return spawn(command, log=log, env=env_of_server, cwd=home / "labelstudio")
+    return spawn(command, log=log, env=env, cwd=home / "labelstudio")
 
 
 def probe(url: str) -> str:

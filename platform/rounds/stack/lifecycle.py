@@ -106,6 +106,9 @@ class _Starter:
 
     def _use(self, part: Part) -> None:
         try:
+            if part.prepare_given:
+                (part.answers or part.probe)(self.settings)
+                part.prepare(self.settings, self._log(part))
             version = part.probe(self.settings)
         except SILENT as error:
             where = f"ROUNDS_{part.setting.upper()}"

@@ -24,7 +24,8 @@ class Part:
     `setting` is the address that, when given, says that the part runs elsewhere; `needs` are the settings it
     holds on to and must be restarted for; `address(home, port)` are the settings it fills once started.
     `probe` returns the version of a part that answers and raises when it does not, `answers` does so before
-    `prepare` has run; `refresh` runs on a part that was up already. Times are in seconds.
+    `prepare` has run; `refresh` runs on a part that was up already; `prepare_given` prepares a part that runs
+    elsewhere, too (schema, bucket). Times are in seconds.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Part:
     answers: Callable[[Settings], str] | None = None
     prepare: Callable[[Settings, Path], None] = _nothing
     refresh: Callable[[Settings, Path], None] = _nothing
+    prepare_given: bool = False
     needs: tuple[str, ...] = ()
     timeout: float = 60.0
     stop_with: signal.Signals = signal.SIGTERM
@@ -62,6 +64,7 @@ DATABASE = Part(
     answers=lambda settings: postgres.probe_server(settings.require("database_url")),
     probe=lambda settings: postgres.probe(settings.require("database_url")),
     prepare=_prepare_database,
+    prepare_given=True,
     stop_with=signal.SIGINT,  # PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave
 )
 OBJECTS = Part(
@@ -77,6 +80,7 @@ OBJECTS = Part(
     answers=objects.probe_server,
     probe=objects.probe,
     prepare=lambda settings, _log: objects.ensure_bucket(settings),
+    prepare_given=True,
 )
 LABELSTUDIO = Part(
     name="labelstudio",
