@@ -32,7 +32,8 @@ SMALL = Script(
 @pytest.fixture(scope="module")
 def played(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
     lines: list[str] = []
-    return show.run(stack, tmp_path_factory.mktemp("scans"), SMALL, lines.append)
+    scenery = show.Scenery(SMALL, tmp_path_factory.mktemp("scans"), lines.append)
+    return show.run(stack, scenery, lines.append)
 
 
 def test_every_stage_ends_with_an_accepted_batch_and_trained_models(

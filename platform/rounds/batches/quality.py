@@ -102,12 +102,14 @@ def by_annotator(conn: Connection) -> list[dict[str, Any]]:
     """Return one row an annotator: labels, first-pass rate, revisions a label, seconds of first submissions."""
     return conn.execute(
         """
-        SELECT p.name AS annotator, count(DISTINCT l.id) AS labels, avg(f.passed::int)::float8 AS first_pass_rate,
-               count(r.id)::float8 / count(DISTINCT l.id) AS revisions_per_label,
-               percentile_cont(0.5) WITHIN GROUP (ORDER BY r.seconds) FILTER (WHERE r.number <= 2) AS median_seconds
-        FROM labels l JOIN revisions r ON r.label_id = l.id JOIN people p ON p.id = r.person_id
+        SELECT p.name AS annotator, count(*) AS labels, avg(f.passed::int)::float8 AS first_pass_rate,
+               avg(l.revisions)::float8 AS revisions_per_label,
+               percentile_cont(0.5) WITHIN GROUP (ORDER BY l.seconds) AS median_seconds
+        FROM (SELECT person_id, label_id, count(*) AS revisions, (array_agg(seconds ORDER BY number))[1] AS seconds
+              FROM revisions WHERE person_id IS NOT NULL GROUP BY person_id, label_id) AS l
+        JOIN people p ON p.id = l.person_id
         LEFT JOIN (SELECT label_id, bool_and(verdict = 'pass') AS passed FROM checks WHERE round = 1
-                   GROUP BY label_id HAVING count(*) = 2) f ON f.label_id = l.id
+                   GROUP BY label_id HAVING count(*) = 2) AS f USING (label_id)
         GROUP BY p.id, p.name ORDER BY p.id
         """
     ).fetchall()

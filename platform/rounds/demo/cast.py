@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,10 @@ def operate(home: Path, say: Say, *words: str) -> Any:
 
 def hire(home: Path, say: Say) -> None:
     """Add everybody through the command line; annotators get their Label Studio accounts that way."""
-    for actor in CAST:
+
+    def add(actor: Actor) -> None:
         words = ("people", "add", actor.email, "--name", actor.name, "--role", actor.role)
         operate(home, say, *words, "--password", PASSWORD)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(add, CAST))

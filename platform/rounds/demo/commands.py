@@ -16,7 +16,6 @@ from rich.text import Text
 
 from rounds.batches import quality
 from rounds.db import connect
-from rounds.demo import show
 from rounds.demo.cast import CAST, PASSWORD, Say, hire, operate
 from rounds.settings import Settings, load_settings
 from rounds.stack import lifecycle
@@ -35,19 +34,20 @@ LINES = 14
 @json_option
 def demo(scans: Path | None, site: str, keep: bool, as_json: bool) -> None:
     """Take scans once round the whole loop on the real parts."""
+    from rounds.demo import show  # phantoms need SciPy, which no other command should wait for
+
     settings = load_settings()
     began = time.monotonic()
     try:
         with telling(began) as say:
-            say("starting the stack")
-            start_all(settings)
-            settings = load_settings()
             if scans is not None:
-                batch = begin_with(settings, scans, site, say)
-                rows: list[dict[str, Any]] = []
+                settings = _begin(settings, say)
+                batch, rows = begin_with(settings, scans, site, say), []
             else:
                 with tempfile.TemporaryDirectory() as folder:
-                    rows = show.run(settings, Path(folder), show.SCRIPT, say)
+                    scenery = show.Scenery(show.SCRIPT, Path(folder), say)
+                    settings = _begin(settings, say)
+                    rows = show.run(settings, scenery, say)
         if scans is not None:
             click.echo(_where(settings), err=as_json)
             wait_for_readers(settings, batch)
@@ -55,6 +55,12 @@ def demo(scans: Path | None, site: str, keep: bool, as_json: bool) -> None:
     finally:
         if not keep:
             lifecycle.down(settings)
+
+
+def _begin(settings: Settings, say: Say) -> Settings:
+    say("starting the stack")
+    start_all(settings)
+    return load_settings()
 
 
 def begin_with(settings: Settings, scans: Path, site: str, say: Say) -> int:

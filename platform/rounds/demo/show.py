@@ -28,7 +28,7 @@ from rounds.labelstudio.schemes import load_scheme
 from rounds.settings import Settings
 
 SCHEME = "lesion"
-SCRIPT = Script(stages=(Stage(26, 10), Stage(10, 20), Stage(20, 40)), test_share=16 / 26, seed=7)
+SCRIPT = Script(stages=(Stage(24, 8), Stage(8, 16), Stage(16, 32)), test_share=16 / 24, seed=7)
 
 Mask = npt.NDArray[np.uint8]
 
@@ -41,25 +41,37 @@ class Truth:
     grid: Grid
 
 
-def run(settings: Settings, folder: Path, script: Script, say: Say) -> list[dict[str, Any]]:
-    """Make phantom scans in `folder`, take them in, and play every stage; return a row a stage."""
-    total = sum(stage.batch for stage in script.stages)
-    say(f"making {total} phantom scans as DICOM, as five hospitals and eleven scanners would write them")
-    cohort = draw_cohort(total, script.seed)
-    truths = make_scans(cohort, folder)
+class Scenery:
+    """The phantom scans of a script, made in `folder` by two processes while other things go on."""
+
+    def __init__(self, script: Script, folder: Path, say: Say) -> None:
+        self.script = script
+        self.folder = folder
+        total = sum(stage.batch for stage in script.stages)
+        self.cohort = draw_cohort(total, script.seed)
+        say(
+            f"making {len(self.cohort)} phantom scans as DICOM, as five hospitals and eleven scanners would write them"
+        )
+        self._processes = ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn"))
+        self._making = [self._processes.submit(make_scan, planned, folder) for planned in self.cohort]
+
+    def truths(self) -> dict[str, Truth]:
+        """Wait for the scans, write a manifest a hospital, and return the truth by original patient id."""
+        with self._processes:
+            drawn = [making.result() for making in self._making]
+        for hospital in {planned.hospital for planned in self.cohort}:
+            rows = [planned for planned in self.cohort if planned.hospital == hospital]
+            (self.folder / f"{hospital.key}.csv").write_text(manifest_csv(rows), encoding="utf-8")
+        return {planned.patient.patient_id: truth for planned, truth in zip(self.cohort, drawn, strict=True)}
+
+
+def run(settings: Settings, scenery: Scenery, say: Say) -> list[dict[str, Any]]:
+    """Take the scenery's scans in and play every stage; return a row a stage."""
     hire(settings.home, say)
-    take_in(settings, cohort, folder, say)
-    return play(bench_of(settings, cohort, truths, script.seed), script, say)
-
-
-def make_scans(cohort: Sequence[PlannedScan], folder: Path) -> dict[str, Truth]:
-    """Write every planned scan and a manifest a hospital; return the truth by original patient id."""
-    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as processes:
-        drawn = list(processes.map(make_scan, cohort, [folder] * len(cohort), chunksize=4))
-    for hospital in {planned.hospital for planned in cohort}:
-        rows = [planned for planned in cohort if planned.hospital == hospital]
-        (folder / f"{hospital.key}.csv").write_text(manifest_csv(rows), encoding="utf-8")
-    return {planned.patient.patient_id: truth for planned, truth in zip(cohort, drawn, strict=True)}
+    truths = scenery.truths()
+    take_in(settings, scenery.cohort, scenery.folder, say)
+    bench = bench_of(settings, scenery.cohort, truths, scenery.script.seed)
+    return play(bench, scenery.script, say)
 
 
 def make_scan(planned: PlannedScan, folder: Path) -> Truth:

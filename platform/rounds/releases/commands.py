@@ -97,8 +97,7 @@ def rollback(task: str, scheme: str, as_json: bool) -> None:
 
 
 def _row(model: ModelVersion) -> dict[str, object]:
-    measures = ("dice",) if model.task == "segmentation" else ("auc", "sensitivity", "specificity")
-    metrics = {name: model.metrics.get(name) for name in measures}
+    metrics = {name: model.metrics.get(name) for name in ("dice", "auc", "sensitivity", "specificity")}
     return {
         "model": model.id,
         "task": model.task,
