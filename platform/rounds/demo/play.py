@@ -50,9 +50,8 @@ def play(bench: Bench, script: Script, say: Say) -> list[dict[str, Any]]:
         quality_row = run_batch(bench, opened["batch"], say)
         frozen = operate(home, say, "dataset", "freeze", "--test-share", f"{script.test_share:.2f}")
         models = train(bench, stage, frozen["dataset"], script, say)
-        rows.append(
-            {"stage": number, "cases": stage.train, **quality_row, **models, **_time(bench, opened["batch"])}
-        )
+        counts = {"stage": number, "new_cases": stage.batch, "cases": stage.train}
+        rows.append({**counts, **quality_row, **models, **_time(bench, opened["batch"])})
     return rows
 
 
