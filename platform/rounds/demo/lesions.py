@@ -60,8 +60,8 @@ def _centres(rng: np.random.Generator, lung: Lung, weight: Floats, count: int) -
 
 
 def draw_covid(rng: np.random.Generator, lung: Lung) -> list[Patch]:
-    """Draw multiple, bilateral, peripheral and posterior ground-glass, some consolidated; one in eight atypical."""
-    atypical = rng.random() < 0.12
+    """Draw multiple, bilateral, peripheral and posterior ground-glass, some consolidated; one in twenty atypical."""
+    atypical = rng.random() < 0.05
     one_sided = rng.random() < (0.5 if atypical else 0.07)
     depth = rng.uniform(16, 30) if atypical else rng.uniform(6, 11)
     back = rng.uniform(0.8, 4.0)
@@ -70,12 +70,12 @@ def draw_covid(rng: np.random.Generator, lung: Lung) -> list[Patch]:
     if one_sided:
         weight = weight * (lung.right if rng.random() < 0.5 else ~lung.right)
     count = (
-        int(np.clip(np.round(rng.lognormal(1.85, 0.5)), 2, 16)) if not atypical else int(rng.integers(1, 4))
+        int(np.clip(np.round(rng.lognormal(1.85, 0.4)), 3, 12)) if not atypical else int(rng.integers(1, 4))
     )
-    extent, dense = rng.lognormal(2.65, 0.3), rng.uniform(0, 0.6)
+    extent, dense = rng.lognormal(3.0, 0.2), rng.uniform(0, 0.35)
     patches = []
     for centre in _centres(rng, lung, weight.astype(np.float32), count):
-        tangent = float(np.clip(extent * rng.lognormal(0, 0.4), 4.5, 46))
+        tangent = float(np.clip(extent * rng.lognormal(0, 0.3), 11, 46))
         core = rng.random() < dense
         patches.append(
             Patch(
@@ -99,7 +99,7 @@ def _mass(rng: np.random.Generator, lung: Lung) -> list[Patch]:
     weight = lung.inside * np.float32(1.0) * (lung.wall > 6)
     patches = []
     for centre in _centres(rng, lung, weight, count):
-        size = rng.uniform(9, 26) if one else rng.uniform(4.5, 11)
+        size = rng.uniform(16, 30) if one else rng.uniform(10, 15)
         grow = rng.uniform(1.3, 1.7) if halo else 1.0
         patches.append(
             Patch(
@@ -120,7 +120,7 @@ def _mass(rng: np.random.Generator, lung: Lung) -> list[Patch]:
 
 def _lobar(rng: np.random.Generator, lung: Lung) -> list[Patch]:
     lobe = int(rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.15, 0.25, 0.15, 0.25]))
-    size = rng.uniform(20, 48)
+    size = rng.uniform(28, 48)
     return [
         Patch(
             centre=centre,
@@ -144,7 +144,7 @@ def _bronchial(rng: np.random.Generator, lung: Lung) -> list[Patch]:
         weight = weight * (lung.right if rng.random() < 0.5 else ~lung.right)
     patches = []
     for centre in _centres(rng, lung, weight.astype(np.float32), int(rng.integers(2, 8))):
-        size = rng.uniform(7, 19)
+        size = rng.uniform(12, 22)
         patches.append(
             Patch(
                 centre=centre,
@@ -167,7 +167,7 @@ def _viral(rng: np.random.Generator, lung: Lung) -> list[Patch]:
     weight = np.exp(-np.abs(lung.wall - rng.uniform(8, 35)) / depth) * lung.inside
     patches = []
     for centre in _centres(rng, lung, weight.astype(np.float32), int(rng.integers(2, 9))):
-        size = rng.uniform(8, 24)
+        size = rng.uniform(12, 26)
         patches.append(
             Patch(
                 centre=centre,
@@ -185,10 +185,10 @@ def _viral(rng: np.random.Generator, lung: Lung) -> list[Patch]:
 
 
 OTHER = {
-    "lobar": (_lobar, 0.25),
-    "bronchial": (_bronchial, 0.28),
-    "mass": (_mass, 0.25),
-    "viral": (_viral, 0.22),
+    "lobar": (_lobar, 0.30),
+    "bronchial": (_bronchial, 0.30),
+    "mass": (_mass, 0.30),
+    "viral": (_viral, 0.10),
 }
 
 
