@@ -134,6 +134,17 @@ class _Starter:
         return True
 
     def _start(self, part: Part, old: PartRecord) -> None:
+        """Start a part; once more on another port when somebody took the chosen one in the meantime."""
+        try:
+            self._start_once(part, old)
+        except PartFailed:
+            port = self.state.parts[part.name].port
+            if port is None or ports.is_free(port):
+                raise
+            self.report(part.name, f"port {port} was taken meanwhile")
+            self._start_once(part, PartRecord())
+
+    def _start_once(self, part: Part, old: PartRecord) -> None:
         self.report(part.name, "starting")
         log = self._log(part)
         with self._changing:
