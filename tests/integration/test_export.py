@@ -22,9 +22,9 @@ from tests.unit.rounds.cases.test_export import Mask, ellipsoids, read_seg
 from rounds.batches import service as batches
 from rounds.cases import store
 from rounds.cases.archive import unpack
-from rounds.cases.export import Format, MaskUnusable, NothingAccepted, OutUnusable, export
+from rounds.cases.export import MaskUnusable, NothingAccepted, OutUnusable, export
 from rounds.cases.intake import Intake, take_in
-from rounds.cases.model import CaseUnknown
+from rounds.cases.model import CaseUnknown, Format
 from rounds.db import Connection, connect
 from rounds.imaging.nifti import decode_mask, encode_mask
 from rounds.imaging.pseudonyms import pseudonym

@@ -5,10 +5,8 @@ from typing import Any
 
 import click
 
-from rounds.cases import export as exporting
 from rounds.cases import spool, store
-from rounds.cases.export import Format
-from rounds.cases.model import read_manifest
+from rounds.cases.model import Format, read_manifest
 from rounds.db import connect
 from rounds.orchestration import FlowRun, start_flow, wait_for
 from rounds.settings import Settings, load_settings
@@ -101,6 +99,8 @@ def cases(context: click.Context, quarantined: bool, as_json: bool) -> None:
 @json_option
 def export(case: int, form: str, out: Path, scheme: str | None, with_source: bool, as_json: bool) -> None:
     """Write the accepted masks of CASE on the grid of the scan itself."""
+    from rounds.cases import export as exporting  # brings imaging, which other commands need not wait for
+
     settings = load_settings()
     with connect(settings) as conn:
         written = exporting.export(

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydicom.dataset import FileDataset
 from rounds import __version__
 from rounds.cases import store
 from rounds.cases.archive import unpack
+from rounds.cases.model import Format
 from rounds.cases.store import Case
 from rounds.db import Connection
 from rounds.imaging.grid import Grid
@@ -27,15 +27,6 @@ from rounds.labelstudio.schemes import Scheme, load_scheme
 from rounds.objects import ObjectStore
 from rounds.settings import Settings
 from rounds.trail.store import record
-
-
-class Format(StrEnum):
-    """What a mask is written as."""
-
-    DICOM_SEG = "dicom-seg"
-    NIFTI = "nifti"
-    NRRD = "nrrd"
-
 
 SUFFIXES = {Format.DICOM_SEG: ".dcm", Format.NIFTI: ".nii.gz", Format.NRRD: ".seg.nrrd"}
 SOURCE_FOLDER = "source"

@@ -3,6 +3,8 @@
 import gzip
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -310,3 +312,10 @@ def balls(grid: Grid, radius: float) -> Mask:
         near = (z[:, None, None] - centre[0]) ** 2 + (y[:, None] - centre[1]) ** 2 + (x - centre[2]) ** 2
         mask[near < size**2] = 1
     return mask
+
+
+def test_other_commands_do_not_wait_for_what_export_and_report_need() -> None:
+    slow = "{'highdicom', 'matplotlib', 'scipy', 'nibabel', 'pydicom', 'cv2'}"
+    code = f"import sys, rounds.cases.commands, rounds.reports; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
