@@ -43,6 +43,7 @@ ROUTERS = (
     labels_pages.router,
     batches_pages.router,
     cases_pages.router,
+    cases_pages.cohort_router,
     datasets_pages.router,
     releases_pages.router,
 )

@@ -1,10 +1,13 @@
 """`rounds report`: cohort, quality, learning curve and time, read straight from the tables."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from rounds.batches import quality
+from rounds.cases import cohort_report
+from rounds.cases.cohort import cohort as counted
 from rounds.db import Connection, connect
 from rounds.releases.reports import learning_curve
 from rounds.settings import load_settings
@@ -17,36 +20,26 @@ def report() -> None:
 
 
 @report.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write cohort.html, CSV and PNG into this folder.",
+)
 @json_option
-def cohort(as_json: bool) -> None:
-    """Count cases (patients) by site, by scanner and by diagnosis."""
+def cohort(out: Path | None, as_json: bool) -> None:
+    """Count cases (patients) by hospital, scanner, split and diagnosis, thickness, age, sex and clinical type."""
     with connect(load_settings()) as conn:
-        data = {name: counted(conn, column) for name, column in COHORT.items()}
-    emit(data, as_json, table("Cases by site", data["site"]))
-    if not as_json:
-        for name in list(COHORT)[1:]:
-            emit(None, False, table(f"Cases by {name}", data[name]))
-
-
-COHORT = {
-    "site": "c.site",
-    "scanner": "c.manufacturer || ' ' || c.scanner",
-    "split": "coalesce(s.split, '-')",
-}
-
-
-def counted(conn: Connection, column: str) -> list[dict[str, Any]]:
-    """Count cases and patients, positive (COVID) and not, grouped by one of the COHORT columns."""
-    return conn.execute(
-        f"""
-        SELECT {column} AS what, count(*) FILTER (WHERE p.diagnosis = 'covid') AS positive,
-               count(DISTINCT p.id) FILTER (WHERE p.diagnosis = 'covid') AS positive_patients,
-               count(*) FILTER (WHERE p.diagnosis IS DISTINCT FROM 'covid') AS negative,
-               count(DISTINCT p.id) FILTER (WHERE p.diagnosis IS DISTINCT FROM 'covid') AS negative_patients
-        FROM cases c JOIN patients p ON p.id = c.patient_id LEFT JOIN splits s ON s.patient_id = p.id
-        GROUP BY 1 ORDER BY 1
-        """  # noqa: S608 (one of three constants)
-    ).fetchall()
+        data = counted(conn)
+    if out is not None:
+        data["files"] = [str(path) for path in cohort_report.write(data, out)]
+    if as_json:
+        emit(data, as_json, "")
+        return
+    for laid in cohort_report.tables(data):
+        rows = [dict(zip(laid.columns, row, strict=True)) for row in laid.rows]
+        emit(None, False, table(laid.title, rows))
+    for path in data.get("files", ()):
+        emit(None, False, path)
 
 
 @report.command("quality")

@@ -1,4 +1,4 @@
-"""`rounds ingest` and `rounds cases`."""
+"""`rounds ingest`, `rounds cases` and `rounds cases export`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from rounds.cases import spool, store
-from rounds.cases.model import read_manifest
+from rounds.cases.model import Format, read_manifest
 from rounds.db import connect
 from rounds.orchestration import FlowRun, start_flow, wait_for
 from rounds.settings import Settings, load_settings
@@ -63,14 +63,57 @@ def run_ingest(settings: Settings, path: Path, site: str, manifest: Path | None)
     return result
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--quarantined", is_flag=True, help="Show the scans that are held back instead.")
 @json_option
-def cases(quarantined: bool, as_json: bool) -> None:
+@click.pass_context
+def cases(context: click.Context, quarantined: bool, as_json: bool) -> None:
     """List the cases, or the scans that are held back."""
+    if context.invoked_subcommand is not None:
+        return
     with connect(load_settings()) as conn:
         if quarantined:
             rows = [vars(entry) for entry in store.held(conn)]
         else:
             rows = [dict(row) for row in store.everything(conn)]
     emit(rows, as_json, table("Quarantine" if quarantined else "Cases", rows))
+
+
+@cases.command()
+@click.argument("case", type=int)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([str(form) for form in Format]),
+    required=True,
+    help="What to write.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder, or a file if one mask is written.",
+)
+@click.option("--scheme", help="Only the mask of this scheme.")
+@click.option("--with-source", is_flag=True, help="Write the de-identified slices beside it, in `source`.")
+@json_option
+def export(case: int, form: str, out: Path, scheme: str | None, with_source: bool, as_json: bool) -> None:
+    """Write the accepted masks of CASE on the grid of the scan itself."""
+    from rounds.cases import export as exporting  # brings imaging, which other commands need not wait for
+
+    settings = load_settings()
+    with connect(settings) as conn:
+        written = exporting.export(
+            conn, settings, case, Format(form), out, scheme=scheme, with_source=with_source
+        )
+    rows = [
+        {
+            "scheme": one.scheme,
+            "revision": one.revision,
+            "algorithm": one.algorithm,
+            "ml": one.source_ml,
+            "file": one.path,
+        }
+        for one in written
+    ]
+    emit([exporting.row(one) for one in written], as_json, table(f"Case {case}", rows))

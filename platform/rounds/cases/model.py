@@ -5,12 +5,21 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 from typing import Any
 
 DIAGNOSES = ("covid", "other", "healthy")
 SEXES = ("F", "M", "O")
 AGE_CAP = 90
 COLUMNS = ("patient_id", "diagnosis", "clinical_type", "age", "sex", "nat_date")
+
+
+class Format(StrEnum):
+    """What a mask is written as."""
+
+    DICOM_SEG = "dicom-seg"
+    NIFTI = "nifti"
+    NRRD = "nrrd"
 
 
 class ManifestInvalid(Exception):

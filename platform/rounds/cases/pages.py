@@ -1,14 +1,17 @@
-"""The list of cases."""
+"""The list of cases, and the cohort that they make."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from rounds.cases import views
+from rounds.cases.cohort import cohort
+from rounds.cases.cohort_report import sections
 from rounds.people.views import OVERSEERS, require_any
 from rounds.web.identity import Conn, Reader
 from rounds.web.pages import page
 
 router = APIRouter(prefix="/cases", include_in_schema=False)
+cohort_router = APIRouter(prefix="/cohort", include_in_schema=False)
 
 
 @router.get("")
@@ -25,4 +28,13 @@ def listing(request: Request, conn: Conn, reader: Reader, before: int | None = N
         count=views.count(conn),
         older=older,
         held=views.held(conn),
+    )
+
+
+@cohort_router.get("")
+def shown(request: Request, conn: Conn, reader: Reader) -> HTMLResponse:
+    """Show the cohort's tables and figures."""
+    require_any(reader, *OVERSEERS)
+    return page(
+        request, "cases/cohort.html", reader, count=views.count(conn), sections=sections(cohort(conn))
     )

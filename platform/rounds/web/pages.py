@@ -40,7 +40,12 @@ def links(person: Person | None) -> list[tuple[str, str]]:
     if oversees(person) or Role.CHECKER in person.roles:
         found.append(("/batches", "Batches"))
     if oversees(person):
-        found += [("/cases", "Cases"), ("/datasets", "Datasets"), ("/models", "Models")]
+        found += [
+            ("/cases", "Cases"),
+            ("/cohort", "Cohort"),
+            ("/datasets", "Datasets"),
+            ("/models", "Models"),
+        ]
     return found
 
 
