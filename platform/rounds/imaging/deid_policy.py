@@ -4,7 +4,7 @@ from enum import Enum
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-POLICY_VERSION = "1"
+POLICY_VERSION = "2"
 POLICY_NAME = f"Rounds allow-list {POLICY_VERSION}"
 
 METHOD_CODES = (
@@ -20,13 +20,13 @@ METHOD_CODES = (
 class Action(Enum):
     """What happens to an attribute that stays."""
 
-    KEEP = "keep if its value is well-formed for its VR and repeats nothing of the identity"
-    CLEAN = "keep if every word of it is in the technical vocabulary"
+    KEEP = "keep what is well-formed for its VR, without long numbers, dates and words of the identity"
+    CLEAN = "keep the words that are in the technical vocabulary, without long numbers and dates"
     UID = "remap"
     CLASS = "keep if it is a UID of the standard"
-    DATE = "shift"
+    DATE = "shift; of a date with time the date alone"
     AGE = "keep, ages over 89 become 090Y"
-    PIXELS = "keep as it is"
+    PIXELS = "keep the pixels; blank comments, overlay bits and what follows the image"
     ITEMS = "apply the policy to every item"
 
 
@@ -48,7 +48,7 @@ POLICY: dict[int, tuple[Action, str]] = {
     **_table(
         Action.KEEP,
         """ImageType Modality ConversionType Manufacturer ManufacturerModelName SoftwareVersions
-        PatientSex PatientPosition BodyPartExamined Laterality ContrastBolusRoute
+        PatientSex PatientPosition Laterality ContrastBolusRoute
         ScanOptions SliceThickness KVP DataCollectionDiameter ReconstructionDiameter
         DistanceSourceToDetector DistanceSourceToPatient GantryDetectorTilt TableHeight RotationDirection
         ExposureTime XRayTubeCurrent Exposure FilterType GeneratorPower FocalSpots ConvolutionKernel
@@ -61,11 +61,24 @@ POLICY: dict[int, tuple[Action, str]] = {
         PixelAspectRatio BitsAllocated BitsStored HighBit PixelRepresentation
         SmallestImagePixelValue LargestImagePixelValue PixelPaddingValue PixelPaddingRangeLimit
         QualityControlImage BurnedInAnnotation WindowCenter WindowWidth RescaleIntercept RescaleSlope RescaleType
-        LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod""",
+        LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod
+        ExposureInuAs ExposureTimeInuS XRayTubeCurrentInuA GantryDetectorSlew TubeAngle AngularPosition
+        ContrastBolusVolume ContrastBolusTotalDose ContrastFlowRate ContrastFlowDuration ContrastBolusIngredient
+        ContrastBolusIngredientConcentration PatientOrientation""",
+    ),
+    **_table(
+        Action.KEEP,
+        """PixelPresentation VolumetricProperties VolumeBasedCalculationTechnique PresentationLUTShape FrameType
+        FrameAcquisitionNumber StackID InStackPositionNumber DimensionIndexValues FrameLaterality
+        ExposureTimeInms XRayTubeCurrentInmA ExposureInmAs VOILUTFunction ReconstructionFieldOfView
+        ReconstructionPixelSpacing ReconstructionAngle ImageFilter ConvolutionKernelGroup ConstantVolumeFlag
+        FluoroscopyFlag DistanceSourceToDataCollectionCenter MultienergyCTAcquisition
+        RescaleSlope RescaleIntercept FilterMaterial CalciumScoringMassFactorDevice""",
     ),
     **_table(
         Action.CLEAN,
-        "StudyDescription SeriesDescription ProtocolName ContrastBolusAgent",
+        """StudyDescription SeriesDescription ProtocolName ContrastBolusAgent WindowCenterWidthExplanation
+        PositionReferenceIndicator BodyPartExamined""",
     ),
     **_table(
         Action.UID,
@@ -73,10 +86,19 @@ POLICY: dict[int, tuple[Action, str]] = {
         IrradiationEventUID SynchronizationFrameOfReferenceUID""",
     ),
     **_table(Action.CLASS, "SOPClassUID ReferencedSOPClassUID"),
-    **_table(Action.DATE, "StudyDate SeriesDate AcquisitionDate ContentDate"),
+    **_table(Action.DATE, "StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime"),
     **_table(Action.AGE, "PatientAge"),
     **_table(Action.PIXELS, "PixelData"),
-    **_table(Action.ITEMS, "ReferencedImageSequence SourceImageSequence"),
+    **_table(
+        Action.ITEMS,
+        """ReferencedImageSequence SourceImageSequence SharedFunctionalGroupsSequence
+        PerFrameFunctionalGroupsSequence PixelMeasuresSequence PlaneOrientationSequence PlanePositionSequence
+        PixelValueTransformationSequence FrameVOILUTSequence FrameContentSequence FrameAnatomySequence
+        CTImageFrameTypeSequence CTAcquisitionTypeSequence CTAcquisitionDetailsSequence CTTableDynamicsSequence
+        CTGeometrySequence CTPositionSequence CTReconstructionSequence CTExposureSequence CTXRayDetailsSequence
+        UnassignedSharedConvertedAttributesSequence UnassignedPerFrameConvertedAttributesSequence
+        ConversionSourceAttributesSequence""",
+    ),
 }
 
 EMPTIED: dict[int, str] = {
@@ -98,7 +120,8 @@ DEVICE_WORDS = _words(
 IDENTITY = _words(
     """PatientID PatientName OtherPatientIDs OtherPatientNames PatientBirthName PatientMotherBirthName
     IssuerOfPatientID AccessionNumber StudyID PatientBirthDate ReferringPhysicianName PerformingPhysicianName
-    NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician InstitutionName InstitutionAddress
+    NameOfPhysiciansReadingStudy PhysiciansOfRecord ConsultingPhysicianName OperatorsName RequestingPhysician
+    ResponsiblePerson AdmissionID RequestedProcedureID PerformedProcedureStepID InstitutionName InstitutionAddress
     InstitutionalDepartmentName PatientTelephoneNumbers PatientAddress DeviceSerialNumber StationName StudyDate"""
 )
 """Attributes whose words may appear in no text that is kept."""
@@ -114,6 +137,9 @@ VOCABULARY = _words(
     arterial venous portal delayed phase pre post angio cta pe pulmonary embolism idose asir fbp safire admire
     b c d e f g h i j l p q s t u x y br bl bf hr yc ya fc yb lb ub us bs kv kvp mm ma mas dm sin
     plus ultra detail iterative filter phantom
-    sn hu scout topogram localizer private"""
+    sn hu scout topogram localizer private
+    chestabdomen chestabdpelvis abdomenpelvis headneck neckchest neckchestabdomen neckchestabdpelvis wholebody
+    partialbody tspine cspine lspine ribcage rib ribs sternum clavicle shoulder arm extremity leg kidney bladder
+    bronchus trachea hilum thoraxabdomen"""
 )
 """Lower-case words that say how a scan was made and nothing about whom."""
