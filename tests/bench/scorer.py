@@ -74,7 +74,7 @@ def score(files: Iterable[Planted]) -> Score:
     total = Score()
     patients: dict[str, list[tuple[Planted, Dataset, Dataset | None]]] = {}
     for one in files:
-        before = pydicom.dcmread(io.BytesIO(one.original))
+        before: Dataset = pydicom.dcmread(io.BytesIO(one.original))
         patients.setdefault(one.patient, []).append((one, before, _parsed(one.result)))
     names: Counter[str] = Counter()
     for group in patients.values():

@@ -52,17 +52,17 @@ _HEAD, _PIXEL_HEAD, _PIXEL_TAIL = 64 * 1024, 2048, 512
 
 _WORD = re.compile(rb"[A-Za-z0-9\x80-\xff]+")
 _NUMBERED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{5,}")
-_PHONE = re.compile(rb"\+?\d[\d ()/.-]{6,}\d")
+_PHONE = re.compile(rb"\+?\d[\d ()/-]{6,}\d")
 _TITLED = re.compile(
-    rb"\b(?:dr|prof|mr|mrs|ms|herr|frau|mme|dott|sra?|name|patient)\b[.:,]?\s+([A-Za-z\x80-\xff-]{3,})", re.I
+    rb"(?:\b(?:Dr\.?|Prof\.?|Mr\.?|Mrs\.?|Ms\.?|Herr|Frau|Mme|Dott\.?|Sra?\.)|[Nn]ame:)\s+([A-Z\x80-\xff][A-Za-z\x80-\xff]{2,})"
 )
 _DATE = re.compile(rb"(?:18|19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _NO_DIGITS = re.compile(rb"\D+")
 _ORDINARY = frozenset(
     b"""abdomen anonymous anonym anonymized axial bone brain body breast chest clinic contrast covid dose head heart
     helical high hospital imaging low lung lungs medical neck none not other patient pelvis phantom plain plastic
-    private radiology recon routine scan siemens philips toshiba canon hitachi fujifilm neusoft samsung united systems
-    soft spine standard study test the thin thorax unknown unnamed volume water whole with without""".split()
+    private radiology recon routine scan siemens philips toshiba canon hitachi fujifilm headneck neusoft samsung united
+    systems soft spine standard study test the thin thorax unknown unnamed volume water whole with without""".split()
 )
 """Words that are no evidence of anybody on their own: anatomy, protocol, makers, fillers."""
 
@@ -92,17 +92,19 @@ class Residue:
             return (Finding(Kind.UNCHECKED, "file"),)
 
     def _learn_all(self, original: Path | bytes) -> None:
-        before = len(self._names), len(self._ids), len(self._phrases), len(self._numbered), len(self._dates)
-        before += (len(self._phones),)
+        before = self._known_secrets()
         for tag, vr, value, _ in _original_elements(original):
             if len(value) <= _LARGE and (tag, value) not in self._seen:
                 self._seen.add((tag, value))
                 self._learn(tag, vr, value.strip(b" \0"))
-        after = len(self._names), len(self._ids), len(self._phrases), len(self._numbered), len(self._dates)
-        if before != (*after, len(self._phones)):
+        if self._known_secrets() != before:
             self._fine.clear()
             long = {secret for secret in self._names | self._ids if len(secret) >= 6}
             self._strong = sorted(long | self._dates)
+
+    def _known_secrets(self) -> int:
+        grown = self._names, self._ids, self._phrases, self._numbered, self._dates, self._phones
+        return sum(map(len, grown))
 
     def _learn(self, tag: int, vr: bytes, value: bytes) -> None:
         if vr == b"UI":
@@ -126,7 +128,8 @@ class Residue:
         if tag in _IDENTIFIERS or (tag >> 16 == 0x0010 and vr in _LINES and tag not in _ORGANISATIONS):
             for whole in lower.split(b"\\"):
                 self._learn_id(whole.strip())
-        self._names.update(found for found in _TITLED.findall(lower) if found not in _ORDINARY)
+        titled = (found.lower() for found in _TITLED.findall(value))
+        self._names.update(found for found in titled if found not in _ORDINARY)
         for token in _NUMBERED.findall(lower):
             if sum(48 <= byte < 58 for byte in token) >= 5:
                 self._numbered.setdefault(token, set()).add(tag)
