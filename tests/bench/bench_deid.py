@@ -6,6 +6,7 @@ ROUNDS_BENCH_PYTHON names the interpreter of an environment with rivals.txt; wit
 import io
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -152,16 +153,27 @@ def _written(files: list[Planted], folder: Path) -> list[Path]:
     return paths
 
 
-def second_check(files: list[Planted], results: list[bytes | None]) -> tuple[float, int]:
-    """Return the second check's time as a share of de-identification's, and the files in which it found something."""
-    found, spent = 0, 0.0
-    checker: dict[str, Residue] = {}
-    for one, result in zip(files, results, strict=True):
-        if result is not None:
-            start = time.perf_counter()
-            found += bool(checker.setdefault(one.patient, Residue()).find(one.original, result))
-            spent += time.perf_counter() - start
-    return spent, found
+def second_check_share() -> float | None:
+    """Return the second check's time as a share of de-identification's, processor time, over one real series."""
+    paths = sorted((DATA / "covid-ct-md" / "COVID-19" / "P001").glob("*.dcm"))
+    if not paths:
+        return None
+    shares = []
+    for _ in range(5):
+        checker, made, checked = Residue(), 0.0, 0.0
+        for path in paths:
+            start = time.process_time()
+            result = deidentify(path, KEY, "bench").data
+            middle = time.process_time()
+            checker.find(path, result)
+            made, checked = made + middle - start, checked + time.process_time() - middle
+        shares.append(checked / made)
+    return statistics.median(shares)
+
+
+def suspected(files: list[Planted]) -> int:
+    """Return in how many of the results the second check finds something."""
+    return sum(bool(Residue().find(one.original, one.result)) for one in files if one.result is not None)
 
 
 def scored(files: list[Planted], results: list[bytes | None]) -> Score:
@@ -179,7 +191,7 @@ def main() -> int:
         files = planted_files()
         results, per_second = ours(files, Path(scratch, "ours"))
         mine = scored(files, results)
-        spent, found = second_check(files, results)
+        found = {"ours": suspected(files)}
         others: dict[str, Score] = {}
         for name in RIVALS:
             theirs = rival(name, files, Path(scratch, name))
@@ -187,15 +199,18 @@ def main() -> int:
                 print(f"{name} is not installed: see tests/bench/rivals.txt and ROUNDS_BENCH_PYTHON")
             else:
                 others[name] = scored(files, theirs)
+                found[name] = suspected(files)
     _report(mine, others)
-    share = spent * per_second / len(files)
-    print(f"second check: {share:.1%} of de-identification's time; findings in {found} of {len(files)} files")
+    print(f"of {len(files)} files the second check suspects: {found}")
     rows = _rows(mine, others)
-    rows.append({"name": "second check, share of de-identification's time", "ours": share, "unit": "1"})
-    rows.append({"name": "de-identified files per second", "ours": per_second, "unit": "1/s"})
+    if share := second_check_share():
+        print(f"second check: {share:.1%} of de-identification's time on a real series")
+        rows.append({"name": "second check, share of de-identification's time", "ours": share, "unit": "1"})
+    rows.append({"name": "de-identified planted files per second", "ours": per_second, "unit": "1/s"})
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps({"rows": rows, "command": "make bench-deid"}, indent=1) + "\n")
-    return 0 if mine.share >= GOAL and not mine.failed.get("text_removed") else 1
+    clean = mine.passed[Kind.TEXT_REMOVED] == mine.required[Kind.TEXT_REMOVED]
+    return 0 if mine.share >= GOAL and clean else 1
 
 
 def _rows(mine: Score, others: dict[str, Score]) -> list[dict[str, object]]:
