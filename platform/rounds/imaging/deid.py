@@ -36,6 +36,7 @@ from rounds.imaging.deid_policy import (
     POLICY,
     POLICY_NAME,
     POLICY_VERSION,
+    TERMS,
     VOCABULARY,
     Action,
 )
@@ -255,6 +256,8 @@ def _treated_text(action: Action, vr: str, given: str, patient: _Patient) -> str
             return given if given in UID_dictionary else ""
         case Action.DATE:
             return shift_date(given[:8] if vr == "DT" else given, patient.shift)
+        case Action.TERM:
+            return "\\".join(part for one in given.split("\\") if (part := one.strip()) in TERMS)
         case Action.AGE:
             return _capped_age(given)
         case _:

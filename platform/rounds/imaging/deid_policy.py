@@ -22,6 +22,7 @@ class Action(Enum):
 
     KEEP = "keep what is well-formed for its VR, without long numbers, dates and words of the identity"
     CLEAN = "keep the words that are in the technical vocabulary, without long numbers and dates"
+    TERM = "keep the values that are defined terms"
     UID = "remap"
     CLASS = "keep if it is a UID of the standard"
     DATE = "shift; of a date with time the date alone"
@@ -47,38 +48,36 @@ def _table(action: Action, keywords: str) -> dict[int, tuple[Action, str]]:
 POLICY: dict[int, tuple[Action, str]] = {
     **_table(
         Action.KEEP,
-        """ImageType Modality ConversionType Manufacturer ManufacturerModelName SoftwareVersions
-        PatientSex PatientPosition Laterality ContrastBolusRoute
-        ScanOptions SliceThickness KVP DataCollectionDiameter ReconstructionDiameter
-        DistanceSourceToDetector DistanceSourceToPatient GantryDetectorTilt TableHeight RotationDirection
-        ExposureTime XRayTubeCurrent Exposure FilterType GeneratorPower FocalSpots ConvolutionKernel
-        RevolutionTime SingleCollimationWidth TotalCollimationWidth TableSpeed TableFeedPerRotation
-        SpiralPitchFactor DataCollectionCenterPatient ReconstructionTargetCenterPatient ExposureModulationType
-        EstimatedDoseSaving CTDIvol SpacingBetweenSlices AcquisitionType ReconstructionAlgorithm
-        SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient ImageOrientationPatient SliceLocation
-        ImagesInAcquisition TemporalPositionIdentifier NumberOfTemporalPositions
-        SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns PixelSpacing
-        PixelAspectRatio BitsAllocated BitsStored HighBit PixelRepresentation
+        """ImageType Manufacturer ManufacturerModelName SoftwareVersions ScanOptions SliceThickness KVP
+        DataCollectionDiameter ReconstructionDiameter DistanceSourceToDetector DistanceSourceToPatient
+        GantryDetectorTilt TableHeight ExposureTime XRayTubeCurrent Exposure GeneratorPower FocalSpots
+        ConvolutionKernel RevolutionTime SingleCollimationWidth TotalCollimationWidth TableSpeed
+        TableFeedPerRotation SpiralPitchFactor DataCollectionCenterPatient
+        ReconstructionTargetCenterPatient ExposureModulationType EstimatedDoseSaving CTDIvol
+        SpacingBetweenSlices SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient
+        ImageOrientationPatient SliceLocation ImagesInAcquisition TemporalPositionIdentifier
+        NumberOfTemporalPositions SamplesPerPixel PlanarConfiguration NumberOfFrames Rows Columns
+        PixelSpacing PixelAspectRatio BitsAllocated BitsStored HighBit PixelRepresentation
         SmallestImagePixelValue LargestImagePixelValue PixelPaddingValue PixelPaddingRangeLimit
-        QualityControlImage BurnedInAnnotation WindowCenter WindowWidth RescaleIntercept RescaleSlope RescaleType
-        LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod
-        ExposureInuAs ExposureTimeInuS XRayTubeCurrentInuA GantryDetectorSlew TubeAngle AngularPosition
-        ContrastBolusVolume ContrastBolusTotalDose ContrastFlowRate ContrastFlowDuration ContrastBolusIngredient
-        ContrastBolusIngredientConcentration PatientOrientation""",
+        WindowCenter WindowWidth RescaleIntercept RescaleSlope LossyImageCompressionRatio ExposureInuAs
+        ExposureTimeInuS XRayTubeCurrentInuA GantryDetectorSlew TubeAngle AngularPosition
+        ContrastBolusVolume ContrastBolusTotalDose ContrastFlowRate ContrastFlowDuration
+        ContrastBolusIngredientConcentration FrameType FrameAcquisitionNumber ExposureTimeInms
+        XRayTubeCurrentInmA ExposureInmAs ReconstructionFieldOfView ReconstructionPixelSpacing
+        ReconstructionAngle DistanceSourceToDataCollectionCenter""",
     ),
     **_table(
-        Action.KEEP,
-        """PixelPresentation VolumetricProperties VolumeBasedCalculationTechnique PresentationLUTShape FrameType
-        FrameAcquisitionNumber StackID InStackPositionNumber DimensionIndexValues FrameLaterality
-        ExposureTimeInms XRayTubeCurrentInmA ExposureInmAs VOILUTFunction ReconstructionFieldOfView
-        ReconstructionPixelSpacing ReconstructionAngle ImageFilter ConvolutionKernelGroup ConstantVolumeFlag
-        FluoroscopyFlag DistanceSourceToDataCollectionCenter MultienergyCTAcquisition
-        RescaleSlope RescaleIntercept FilterMaterial CalciumScoringMassFactorDevice""",
+        Action.TERM,
+        """Modality ConversionType PatientSex PatientPosition Laterality RotationDirection AcquisitionType
+        ReconstructionAlgorithm PhotometricInterpretation QualityControlImage BurnedInAnnotation LossyImageCompression
+        LossyImageCompressionMethod PixelPresentation VolumetricProperties VolumeBasedCalculationTechnique
+        PresentationLUTShape FrameLaterality VOILUTFunction ConvolutionKernelGroup ConstantVolumeFlag FluoroscopyFlag
+        MultienergyCTAcquisition FilterMaterial ContrastBolusIngredient""",
     ),
     **_table(
         Action.CLEAN,
         """StudyDescription SeriesDescription ProtocolName ContrastBolusAgent WindowCenterWidthExplanation
-        PositionReferenceIndicator BodyPartExamined""",
+        PositionReferenceIndicator BodyPartExamined ContrastBolusRoute FilterType ImageFilter RescaleType""",
     ),
     **_table(
         Action.UID,
@@ -126,6 +125,16 @@ IDENTITY = _words(
 )
 """Attributes whose words may appear in no text that is kept."""
 
+TERMS = _words(
+    """CT MR PT NM CR DX OT SC SEG SR M F O R L B U HFS HFP HFDR HFDL FFS FFP FFDR FFDL CW CC YES NO BOTH 00 01 NONE
+    SEQUENCED SPIRAL CONSTANT_ANGLE STATIONARY FREE FILTER_BACK_PROJ ITERATIVE MONOCHROME1 MONOCHROME2 RGB YBR_FULL
+    YBR_FULL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT ISO_10918_1 ISO_14495_1 ISO_15444_1 ISO_15444_15 ISO_13818_2
+    ISO_14496_10 MONOCHROME COLOR MIXED TRUE_COLOR VOLUME SAMPLED DISTORTED MAX_IP MIN_IP VOLUME_RENDER SURFACE_RENDER
+    MPR CURVED_MPR IDENTITY INVERSE LINEAR LINEAR_EXACT SIGMOID BRAIN SOFT_TISSUE LUNG BONE DV DI DF WSD SD SI DRW SYN
+    ALUMINUM COPPER MOLYBDENUM RHODIUM NIOBIUM EUROPIUM LEAD IODINE GADOLINIUM BARIUM XENON"""
+)
+"""Values that PS3.3 defines for the attributes of Action.TERM, all of them together: none tells of anybody."""
+
 VOCABULARY = _words(
     """ct chest thorax thoracic thor thorroutine lung lungs mediastinum mediastinal abdomen abd pelvis neck head brain
     heart cardiac aorta liver spine body whole upper lower trunk axial axials ax transverse tra trans cor coronal sag
@@ -138,6 +147,7 @@ VOCABULARY = _words(
     b c d e f g h i j l p q s t u x y br bl bf hr yc ya fc yb lb ub us bs kv kvp mm ma mas dm sin
     plus ultra detail iterative filter phantom
     sn hu scout topogram localizer private
+    oral intravenous intraarterial flat large medium small bowtie fil wedge od mod hounsfield none
     chestabdomen chestabdpelvis abdomenpelvis headneck neckchest neckchestabdomen neckchestabdpelvis wholebody
     partialbody tspine cspine lspine ribcage rib ribs sternum clavicle shoulder arm extremity leg kidney bladder
     bronchus trachea hilum thoraxabdomen"""

@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import config
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -17,6 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from tests.unit.rounds.imaging.factories import FRAME, SERIES, STUDY, shared, slice_of, write
 
 from rounds.imaging.deid import POLICY_VERSION, deidentify
+from rounds.imaging.deid_policy import IDENTITY
 from rounds.imaging.dicom import Unreadable
 from rounds.imaging.pseudonyms import MAX_SHIFT_DAYS, WeakKey, date_shift, pseudonym, remap_uid, series_key
 from rounds.imaging.series import find_series, read_slice_header
@@ -215,6 +217,8 @@ def test_pseudonyms_and_keys_do_not_collide_by_joining() -> None:
         ("SeriesDescription", "Lung 040-123 45 67", "Lung"),
         ("SeriesDescription", "Lung MRN0042XY thin", "Lung thin"),
         ("BodyPartExamined", "CHEST", "CHEST"),
+        ("PatientSex", "SMITH", ""),
+        ("RotationDirection", "CW", "CW"),
         ("BodyPartExamined", "MUSTERFRAU", ""),
         ("ManufacturerModelName", "Biograph40_mCT 4R", "Biograph40_mCT 4R"),
         ("ManufacturerModelName", "SOMATOM Scope MusterfrauE", "SOMATOM Scope"),
@@ -227,6 +231,33 @@ def test_texts_keep_their_technical_words_alone(tmp_path: Path, keyword: str, gi
     data = identified()
     setattr(data, keyword, given)
     assert result_of(write(tmp_path / "one", data)).get(keyword, "") == kept
+
+
+TEXT_VRS = {"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UR", "UT"}
+FREE_DEVICE_FIELDS = {
+    "Manufacturer",
+    "ImageType",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "ConvolutionKernel",
+    "ScanOptions",
+    "ExposureModulationType",
+    "FrameType",
+}
+
+
+@pytest.mark.parametrize(("word", "where"), [("MUSTERFRAU", set()), ("ZWETSCHGENBAUM", FREE_DEVICE_FIELDS)])
+def test_a_name_in_any_element_of_the_dictionary_goes(tmp_path: Path, word: str, where: set[str]) -> None:
+    """A name that the header's identity tells goes from everywhere; a stranger's stays in few fields of the device."""
+    data = slice_of(0)
+    data.Manufacturer, data.ImageType = word, ["ORIGINAL", "PRIMARY", word]
+    for tag, (vr, *_, keyword) in DicomDictionary.items():
+        told = word != "MUSTERFRAU" and keyword in IDENTITY
+        if vr in TEXT_VRS and tag >= 0x00080000 and tag not in data and not told:
+            data.add(DataElement(tag, vr, word, validation_mode=config.IGNORE))
+    assert len(data) > 1500
+    clean = result_of(write(tmp_path / "one", data))
+    assert {element.keyword for element in clean.iterall() if word in str(element.value)} == where
 
 
 @pytest.mark.parametrize("codec", ["latin-1", "utf-8", "gb18030", "iso2022_jp", "shift_jis"])
