@@ -335,13 +335,13 @@ def _repeats_identity(given: str, patient: _Patient) -> bool:
 
 
 def _identity_of(source: FileDataset) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Collect the words (3 letters or more) and phrases (4 or more) that identify, in lower case."""
+    """Collect the words (3 letters or 4 digits) and phrases (4 or more) that identify, in lower case."""
     words: set[str] = set()
     phrases: set[str] = set()
     for keyword in IDENTITY:
         for given in _texts_of(source, keyword):
             found = _ALNUM.findall(given)
-            words.update(word for word in found if len(word) >= 3)
+            words.update(word for word in found if len(word) >= (4 if word.isdigit() else 3))
             if len(given) >= 4 and given not in DEVICE_WORDS:
                 phrases.add(given)
     return frozenset(words - VOCABULARY - DEVICE_WORDS), tuple(phrases)

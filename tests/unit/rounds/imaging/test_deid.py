@@ -47,7 +47,7 @@ def identified() -> Dataset:
     data.AccessionNumber = "ACC778899"
     data.ReferringPhysicianName = "Doctor^Who"
     data.InstitutionName = "Klinikum Nord"
-    data.PatientAddress = "Nachtweg 1"
+    data.PatientAddress = "Nachtweg 760"
     data.StudyTime = "101530"
     data.SeriesDate = "20200306"
     data.DeviceSerialNumber = "SERIAL9000"
@@ -223,6 +223,7 @@ def test_pseudonyms_and_keys_do_not_collide_by_joining() -> None:
         ("ManufacturerModelName", "Biograph40_mCT 4R", "Biograph40_mCT 4R"),
         ("ManufacturerModelName", "SOMATOM Scope MusterfrauE", "SOMATOM Scope"),
         ("ManufacturerModelName", "SOMATOM Musterfr", "SOMATOM"),
+        ("ManufacturerModelName", "uCT 760", "uCT 760"),
         ("SoftwareVersions", "4.1.2 of 2020-03-05", "4.1.2 of"),
         ("SoftwareVersions", "07MW18.4", "07MW18.4"),
     ],
