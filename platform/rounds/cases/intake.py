@@ -14,7 +14,7 @@ from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome
 from rounds.db import Connection
 from rounds.imaging.chest import median_lung_hu
-from rounds.imaging.deid import POLICY_VERSION, deidentify
+from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.nifti import encode_volume
@@ -22,6 +22,7 @@ from rounds.imaging.pseudonyms import pseudonym, series_key
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.render import Window, slice_png
 from rounds.imaging.resample import to_reading_grid
+from rounds.imaging.residue import Residue
 from rounds.imaging.series import Series
 from rounds.imaging.volume import VolumeRefused, load_volume
 from rounds.objects import ObjectStore
@@ -99,6 +100,7 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
     scanned = load_volume(stack)
     reading = to_reading_grid(scanned)
     clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
+    _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
         series_key=skey,
@@ -130,6 +132,20 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
         "manufacturer": case.manufacturer,
         "lung_hu": case.lung_hu,
     }
+
+
+def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
+    """Raise VolumeRefused if the second check finds something of a header in the de-identified files."""
+    residue = Residue()
+    places: set[str] = set()
+    files: list[Path] = []
+    for one, done in zip(stack.slices, clean, strict=True):
+        if found := residue.find(one.path, done.data):
+            places.update(f"{finding.kind} in {finding.place}" for finding in found)
+            files.append(one.path)
+    if files:
+        detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
+        raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
 
 
 def _device(clean: bytes) -> tuple[str, str]:

@@ -3,13 +3,15 @@
 In the spirit of DICOM PS3.15 Annex E: Basic Profile with Clean Descriptors, Retain Longitudinal Temporal Information
 with Modified Dates, and parts of Retain Patient Characteristics (sex, age) and Retain Device Identity (maker, model,
 software, kernel, exposure). Times of day, private tags, overlays, icons and comments do not stay.
+docs/deidentification.md says what is done to what, and how well it scores.
 """
 
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 from pydicom._uid_dict import UID_dictionary
@@ -25,6 +27,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from rounds.imaging.deid_pixels import without_excess, without_overlay_bits, without_stowaways
 from rounds.imaging.deid_policy import (
     DEVICE_WORDS,
     EMPTIED,
@@ -33,6 +36,7 @@ from rounds.imaging.deid_policy import (
     POLICY,
     POLICY_NAME,
     POLICY_VERSION,
+    TERMS,
     VOCABULARY,
     Action,
 )
@@ -47,16 +51,26 @@ IMPLEMENTATION_UID = "2.25.164871527693204215904816172381906612873"
 IMPLEMENTATION_NAME = "ROUNDS_1"
 _MAX_DEPTH = 8
 _UNDEFINED_LENGTH = 0xFFFFFFFF
-_CLASS, _INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
+_OVERLAY_BIT, _OVERLAY_DATA = 0x0102, 0x3000
+_CLASS, _INSTANCE, _STUDY, _PIXELS = 0x00080016, 0x00080018, 0x0020000D, 0x7FE00010
 
 _TEXT = re.compile(r"^[A-Za-z0-9 _.,:;/+*()#%\[\]&<>=^-]{0,64}$")
 _CODE = re.compile(r"^[A-Z0-9 _]{0,32}$")
 _NUMBER = re.compile(r"^[0-9 +\-.eE\\]*$")
 _AGE = re.compile(r"^(\d{3})([DWMY])$")
 _WORD = re.compile(r"[A-Za-z]+|\d+(?:\.\d+)?")
+_RUN = re.compile(r"[A-Za-z0-9\x80-\xff]+(?:\.\d+)*")
 _ALNUM = re.compile(r"[^\W_]+")
-_LONG_NUMBER = re.compile(r"\d{6,}")
+_NUMBERS = re.compile(r"\d(?:[^A-Za-z\\]*\d)*")
+_ID_OR_DATE = re.compile(
+    r"\d(?:[ /()+-]*\d){5,}|\b\d\d?\.\d\d?\.(?:19|20)\d\d\b|\b\d\d\.\d\d\.\d\d\b|\b\d{4}\.\d\d\.\d\d\b"
+)
 _SHORT_NUMBER = re.compile(r"^\d{1,3}(\.\d{1,3})?$")
+_UNPRINTED = re.compile(r"[^A-Za-z0-9 _.,:;/+*()#%\[\]&<>=^\x80-\xff-]+")
+_EDGES = " _,:;/^&<>=#%-"
+_LONGEST = {"CS": 16, "SH": 16, "LO": 64}
+_LONG_NUMBER = 6
+_TELLING = 5
 _BINARY_BYTES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}
 _MAX_TEXT = 1024
 _MAX_NUMBERS = 64
@@ -82,10 +96,16 @@ class _Patient:
     shift: timedelta
     words: frozenset[str]
     phrases: tuple[str, ...]
+    little: bool
+
+    @cached_property
+    def telling(self) -> tuple[str, ...]:
+        """Words so long that even a part of them, or a longer word with one in it, identifies."""
+        return tuple(word for word in self.words if len(word) >= _TELLING)
 
 
 def deidentify(path: Path, key: bytes, site: str) -> Deidentified:
-    """De-identify one file; the pixel data stay as they are, compressed or not, and the result is reproducible.
+    """De-identify one file; its pixels stay, compressed or not, and the result is reproducible.
 
     `key` is 32 bytes; with `site` and the PatientID it decides pseudonym and date shift. Raise NotDicom or
     Unreadable, also for a file without the UIDs or the pixel data that an image needs.
@@ -115,9 +135,11 @@ def _deidentified(source: FileDataset, key: bytes, site: str) -> Deidentified:
     who = patient_identity(_text_of(source, "PatientID"), study)
     alias = pseudonym(key, site, who)
     words, phrases = _identity_of(source)
-    patient = _Patient(key, date_shift(key, site, who), words, phrases)
+    little = bool(source.original_encoding[1])
+    patient = _Patient(key, date_shift(key, site, who), words, phrases, little)
     signed = source.get("PixelRepresentation") == 1
     clean = _carried(elements, patient, signed, depth=0)
+    clean[_PIXELS] = _pixels(source, clean[_PIXELS], little)
     clean[_STUDY] = text("UI", study_uid := remap_uid(key, study or f"study of {series}"))
     clean[_INSTANCE] = text("UI", instance_uid := remap_uid(key, instance))
     _complete(clean, alias)
@@ -149,22 +171,47 @@ def _carried(
             continue
         elif action is Action.PIXELS:
             if depth == 0:
-                clean[tag] = _pixels(element)
-        elif value := _treated(action, vr := _vr(element, vr, signed), element.value, patient):
+                clean[tag] = _as_read(element)
+        elif value := _treated(action, vr := _vr(element, vr, signed, patient), element.value, patient):
             clean[tag] = Encoded(vr, value)
     return clean
 
 
-def _vr(element: RawDataElement, vr: str, signed: bool) -> str:
-    """Return the VR to write an element with; nothing if the file claims one that the dictionary forbids."""
+def _vr(element: RawDataElement, vr: str, signed: bool, patient: _Patient) -> str:
+    """Return the VR to write an element with; nothing if the file claims one that the dictionary forbids.
+
+    A known element that is called UN has the dictionary's VR, its bytes in little-endian order (PS3.5 6.2.2).
+    """
     either = ("SS", "US") if signed else ("US", "SS")
     allowed = either if vr == "US or SS" else (vr,)
-    if element.VR is None:
+    if element.VR is None or (element.VR == "UN" and (patient.little or vr not in _BINARY_BYTES)):
         return allowed[0]
     return element.VR if element.VR in allowed else ""
 
 
-def _pixels(element: RawDataElement) -> Encoded:
+def _pixels(source: FileDataset, given: Encoded, little: bool) -> Encoded:
+    """Return the pixel data without what does not belong to the image; the decoded pixels stay the same."""
+    if given.encapsulated:
+        return replace(given, value=without_stowaways(given.value))
+    bits = source.BitsAllocated
+    count = (
+        source.Rows
+        * source.Columns
+        * source.get("SamplesPerPixel", 1)
+        * int(source.get("NumberOfFrames") or 1)
+    )
+    value = without_excess(given.value, (count * bits + 7) // 8)
+    planes = frozenset(
+        int(source[tag].value)
+        for group in range(0x6000, 0x6020, 2)
+        if (tag := group << 16 | _OVERLAY_BIT) in source and (group << 16 | _OVERLAY_DATA) not in source
+    )
+    if planes and bits == 16 and little:
+        value = without_overlay_bits(value, planes, source.HighBit, source.get("PixelRepresentation") == 1)
+    return replace(given, value=value)
+
+
+def _as_read(element: RawDataElement) -> Encoded:
     value = bytes(element.value or b"")
     encapsulated = element.length == _UNDEFINED_LENGTH
     return Encoded("OB" if encapsulated else element.VR or "OW", value, encapsulated=encapsulated)
@@ -190,16 +237,17 @@ def _treated(action: Action, vr: str, value: bytes, patient: _Patient) -> bytes:
     size = _BINARY_BYTES.get(vr)
     if size is not None:
         return value if len(value) % size == 0 and len(value) <= _MAX_NUMBERS * size else b""
-    try:
-        given = value.decode("ascii").rstrip("\0 ").lstrip()
-    except UnicodeDecodeError:
-        return b""
-    if not given or len(given) > _MAX_TEXT:
+    given = value.decode("latin-1").rstrip("\0 ").lstrip()
+    if not given or len(given) > _MAX_TEXT or "\x1b" in given:
         return b""
     return text(vr, _treated_text(action, vr, given, patient)).value
 
 
 def _treated_text(action: Action, vr: str, given: str, patient: _Patient) -> str:
+    if action is Action.CLEAN or (action is Action.KEEP and vr not in {"DS", "IS", "CS"}):
+        return _words_kept(action, vr, given, patient)
+    if not given.isascii():
+        return ""
     match action:
         case Action.UID:
             uids = [part.strip("\0 ") for part in given.split("\\")]
@@ -207,27 +255,69 @@ def _treated_text(action: Action, vr: str, given: str, patient: _Patient) -> str
         case Action.CLASS:
             return given if given in UID_dictionary else ""
         case Action.DATE:
-            return shift_date(given, patient.shift)
+            return shift_date(given[:8] if vr == "DT" else given, patient.shift)
+        case Action.TERM:
+            return "\\".join(part for one in given.split("\\") if (part := one.strip()) in TERMS)
         case Action.AGE:
             return _capped_age(given)
-        case Action.CLEAN:
-            return given if _is_technical(given) and not _repeats_identity(given, patient) else ""
         case _:
             return _kept(vr, given, patient)
 
 
 def _kept(vr: str, given: str, patient: _Patient) -> str:
-    """Return a text or decimal value, without those of its parts that are not well-formed or repeat the identity."""
+    """Return a code or decimal value, without those of its parts that are not well-formed or repeat the identity."""
     if vr in {"DS", "IS"}:
         return given if _NUMBER.match(given) and given.count("\\") < _MAX_NUMBERS else ""
-    shape = _CODE if vr == "CS" else _TEXT
     parts = [part.strip() for part in given.split("\\")]
     good = [
         part
         for part in parts
-        if shape.match(part) and not _LONG_NUMBER.search(part) and not _repeats_identity(part, patient)
+        if _CODE.match(part) and not _has_long_number(part) and not _repeats_identity(part, patient)
     ]
     return "\\".join(good)
+
+
+def _words_kept(action: Action, vr: str, given: str, patient: _Patient) -> str:
+    """Return a text without the words that may tell who: unknown ones from descriptions, the identity's from all."""
+    parts = [_clean_part(action, part.strip(), patient) for part in given.split("\\")]
+    return "\\".join(part[: _LONGEST.get(vr, 64)] for part in parts if part)
+
+
+def _clean_part(action: Action, given: str, patient: _Patient) -> str:
+    if not given:
+        return ""
+    shortened = given
+    for phrase in patient.phrases:
+        if len(phrase) > 3 and phrase in shortened.casefold():
+            shortened = re.sub(re.escape(phrase), " ", shortened, flags=re.IGNORECASE)
+    shortened = _UNPRINTED.sub(" ", shortened)
+    if action is Action.KEEP:
+        shortened = _ID_OR_DATE.sub(" ", shortened)
+    else:
+        shortened = _NUMBERS.sub(
+            lambda found: " " if _digits(found[0]) >= _LONG_NUMBER else found[0], shortened
+        )
+    shortened = _RUN.sub(lambda found: found[0] if _may_stay(action, found[0], patient) else "", shortened)
+    if shortened != given:
+        shortened = " ".join(word for word in shortened.split() if _ALNUM.search(word)).strip(_EDGES)
+    return shortened if _TEXT.match(shortened) and not _repeats_identity(shortened, patient) else ""
+
+
+def _may_stay(action: Action, run: str, patient: _Patient) -> bool:
+    if not run.isascii() or not patient.words.isdisjoint(_ALNUM.findall(run.casefold())):
+        return False
+    if action is Action.KEEP:
+        folded = run.casefold()
+        return len(folded) < _TELLING or not any(folded in one or one in folded for one in patient.telling)
+    return all(word.lower() in VOCABULARY or _SHORT_NUMBER.match(word) for word in _WORD.findall(run))
+
+
+def _has_long_number(given: str) -> bool:
+    return any(_digits(found) >= _LONG_NUMBER for found in _NUMBERS.findall(given))
+
+
+def _digits(text: str) -> int:
+    return sum(character.isdigit() for character in text)
 
 
 def _capped_age(given: str) -> str:
@@ -235,14 +325,6 @@ def _capped_age(given: str) -> str:
     if found is None:
         return ""
     return "090Y" if found[2] == "Y" and int(found[1]) > 89 else given
-
-
-def _is_technical(given: str) -> bool:
-    """Tell whether every word is in the vocabulary and every number is short."""
-    for word in _WORD.findall(given):
-        if not (word.lower() in VOCABULARY or _SHORT_NUMBER.match(word)):
-            return False
-    return bool(_TEXT.match(given))
 
 
 def _repeats_identity(given: str, patient: _Patient) -> bool:
@@ -253,13 +335,13 @@ def _repeats_identity(given: str, patient: _Patient) -> bool:
 
 
 def _identity_of(source: FileDataset) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Collect the words (3 letters or more) and phrases (4 or more) that identify, in lower case."""
+    """Collect the words (3 letters or 4 digits) and phrases (4 or more) that identify, in lower case."""
     words: set[str] = set()
     phrases: set[str] = set()
     for keyword in IDENTITY:
         for given in _texts_of(source, keyword):
             found = _ALNUM.findall(given)
-            words.update(word for word in found if len(word) >= 3)
+            words.update(word for word in found if len(word) >= (4 if word.isdigit() else 3))
             if len(given) >= 4 and given not in DEVICE_WORDS:
                 phrases.add(given)
     return frozenset(words - VOCABULARY - DEVICE_WORDS), tuple(phrases)

@@ -4,7 +4,7 @@ from enum import Enum
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-POLICY_VERSION = "1"
+POLICY_VERSION = "2"
 POLICY_NAME = f"Rounds allow-list {POLICY_VERSION}"
 
 METHOD_CODES = (
@@ -20,13 +20,14 @@ METHOD_CODES = (
 class Action(Enum):
     """What happens to an attribute that stays."""
 
-    KEEP = "keep if its value is well-formed for its VR and repeats nothing of the identity"
-    CLEAN = "keep if every word of it is in the technical vocabulary"
+    KEEP = "keep what is well-formed for its VR, without long numbers, dates and words of the identity"
+    CLEAN = "keep the words that are in the technical vocabulary, without long numbers and dates"
+    TERM = "keep the values that are defined terms"
     UID = "remap"
     CLASS = "keep if it is a UID of the standard"
-    DATE = "shift"
+    DATE = "shift; of a date with time the date alone"
     AGE = "keep, ages over 89 become 090Y"
-    PIXELS = "keep as it is"
+    PIXELS = "keep the pixels; blank comments, overlay bits and what follows the image"
     ITEMS = "apply the policy to every item"
 
 
@@ -47,25 +48,36 @@ def _table(action: Action, keywords: str) -> dict[int, tuple[Action, str]]:
 POLICY: dict[int, tuple[Action, str]] = {
     **_table(
         Action.KEEP,
-        """ImageType Modality ConversionType Manufacturer ManufacturerModelName SoftwareVersions
-        PatientSex PatientPosition BodyPartExamined Laterality ContrastBolusRoute
-        ScanOptions SliceThickness KVP DataCollectionDiameter ReconstructionDiameter
-        DistanceSourceToDetector DistanceSourceToPatient GantryDetectorTilt TableHeight RotationDirection
-        ExposureTime XRayTubeCurrent Exposure FilterType GeneratorPower FocalSpots ConvolutionKernel
-        RevolutionTime SingleCollimationWidth TotalCollimationWidth TableSpeed TableFeedPerRotation
-        SpiralPitchFactor DataCollectionCenterPatient ReconstructionTargetCenterPatient ExposureModulationType
-        EstimatedDoseSaving CTDIvol SpacingBetweenSlices AcquisitionType ReconstructionAlgorithm
-        SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient ImageOrientationPatient SliceLocation
-        ImagesInAcquisition TemporalPositionIdentifier NumberOfTemporalPositions
-        SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns PixelSpacing
-        PixelAspectRatio BitsAllocated BitsStored HighBit PixelRepresentation
+        """ImageType Manufacturer ManufacturerModelName SoftwareVersions ScanOptions SliceThickness KVP
+        DataCollectionDiameter ReconstructionDiameter DistanceSourceToDetector DistanceSourceToPatient
+        GantryDetectorTilt TableHeight ExposureTime XRayTubeCurrent Exposure GeneratorPower FocalSpots
+        ConvolutionKernel RevolutionTime SingleCollimationWidth TotalCollimationWidth TableSpeed
+        TableFeedPerRotation SpiralPitchFactor DataCollectionCenterPatient
+        ReconstructionTargetCenterPatient ExposureModulationType EstimatedDoseSaving CTDIvol
+        SpacingBetweenSlices SeriesNumber AcquisitionNumber InstanceNumber ImagePositionPatient
+        ImageOrientationPatient SliceLocation ImagesInAcquisition TemporalPositionIdentifier
+        NumberOfTemporalPositions SamplesPerPixel PlanarConfiguration NumberOfFrames Rows Columns
+        PixelSpacing PixelAspectRatio BitsAllocated BitsStored HighBit PixelRepresentation
         SmallestImagePixelValue LargestImagePixelValue PixelPaddingValue PixelPaddingRangeLimit
-        QualityControlImage BurnedInAnnotation WindowCenter WindowWidth RescaleIntercept RescaleSlope RescaleType
-        LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod""",
+        WindowCenter WindowWidth RescaleIntercept RescaleSlope LossyImageCompressionRatio ExposureInuAs
+        ExposureTimeInuS XRayTubeCurrentInuA GantryDetectorSlew TubeAngle AngularPosition
+        ContrastBolusVolume ContrastBolusTotalDose ContrastFlowRate ContrastFlowDuration
+        ContrastBolusIngredientConcentration FrameType FrameAcquisitionNumber ExposureTimeInms
+        XRayTubeCurrentInmA ExposureInmAs ReconstructionFieldOfView ReconstructionPixelSpacing
+        ReconstructionAngle DistanceSourceToDataCollectionCenter""",
+    ),
+    **_table(
+        Action.TERM,
+        """Modality ConversionType PatientSex PatientPosition Laterality RotationDirection AcquisitionType
+        ReconstructionAlgorithm PhotometricInterpretation QualityControlImage BurnedInAnnotation LossyImageCompression
+        LossyImageCompressionMethod PixelPresentation VolumetricProperties VolumeBasedCalculationTechnique
+        PresentationLUTShape FrameLaterality VOILUTFunction ConvolutionKernelGroup ConstantVolumeFlag FluoroscopyFlag
+        MultienergyCTAcquisition FilterMaterial ContrastBolusIngredient""",
     ),
     **_table(
         Action.CLEAN,
-        "StudyDescription SeriesDescription ProtocolName ContrastBolusAgent",
+        """StudyDescription SeriesDescription ProtocolName ContrastBolusAgent WindowCenterWidthExplanation
+        PositionReferenceIndicator BodyPartExamined ContrastBolusRoute FilterType ImageFilter RescaleType""",
     ),
     **_table(
         Action.UID,
@@ -73,10 +85,19 @@ POLICY: dict[int, tuple[Action, str]] = {
         IrradiationEventUID SynchronizationFrameOfReferenceUID""",
     ),
     **_table(Action.CLASS, "SOPClassUID ReferencedSOPClassUID"),
-    **_table(Action.DATE, "StudyDate SeriesDate AcquisitionDate ContentDate"),
+    **_table(Action.DATE, "StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime"),
     **_table(Action.AGE, "PatientAge"),
     **_table(Action.PIXELS, "PixelData"),
-    **_table(Action.ITEMS, "ReferencedImageSequence SourceImageSequence"),
+    **_table(
+        Action.ITEMS,
+        """ReferencedImageSequence SourceImageSequence SharedFunctionalGroupsSequence
+        PerFrameFunctionalGroupsSequence PixelMeasuresSequence PlaneOrientationSequence PlanePositionSequence
+        PixelValueTransformationSequence FrameVOILUTSequence FrameContentSequence FrameAnatomySequence
+        CTImageFrameTypeSequence CTAcquisitionTypeSequence CTAcquisitionDetailsSequence CTTableDynamicsSequence
+        CTGeometrySequence CTPositionSequence CTReconstructionSequence CTExposureSequence CTXRayDetailsSequence
+        UnassignedSharedConvertedAttributesSequence UnassignedPerFrameConvertedAttributesSequence
+        ConversionSourceAttributesSequence""",
+    ),
 }
 
 EMPTIED: dict[int, str] = {
@@ -98,10 +119,21 @@ DEVICE_WORDS = _words(
 IDENTITY = _words(
     """PatientID PatientName OtherPatientIDs OtherPatientNames PatientBirthName PatientMotherBirthName
     IssuerOfPatientID AccessionNumber StudyID PatientBirthDate ReferringPhysicianName PerformingPhysicianName
-    NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician InstitutionName InstitutionAddress
+    NameOfPhysiciansReadingStudy PhysiciansOfRecord ConsultingPhysicianName OperatorsName RequestingPhysician
+    ResponsiblePerson AdmissionID RequestedProcedureID PerformedProcedureStepID InstitutionName InstitutionAddress
     InstitutionalDepartmentName PatientTelephoneNumbers PatientAddress DeviceSerialNumber StationName StudyDate"""
 )
 """Attributes whose words may appear in no text that is kept."""
+
+TERMS = _words(
+    """CT MR PT NM CR DX OT SC SEG SR M F O R L B U HFS HFP HFDR HFDL FFS FFP FFDR FFDL CW CC YES NO BOTH 00 01 NONE
+    SEQUENCED SPIRAL CONSTANT_ANGLE STATIONARY FREE FILTER_BACK_PROJ ITERATIVE MONOCHROME1 MONOCHROME2 RGB YBR_FULL
+    YBR_FULL_422 YBR_PARTIAL_420 YBR_ICT YBR_RCT ISO_10918_1 ISO_14495_1 ISO_15444_1 ISO_15444_15 ISO_13818_2
+    ISO_14496_10 MONOCHROME COLOR MIXED TRUE_COLOR VOLUME SAMPLED DISTORTED MAX_IP MIN_IP VOLUME_RENDER SURFACE_RENDER
+    MPR CURVED_MPR IDENTITY INVERSE LINEAR LINEAR_EXACT SIGMOID BRAIN SOFT_TISSUE LUNG BONE DV DI DF WSD SD SI DRW SYN
+    ALUMINUM COPPER MOLYBDENUM RHODIUM NIOBIUM EUROPIUM LEAD IODINE GADOLINIUM BARIUM XENON"""
+)
+"""Values that PS3.3 defines for the attributes of Action.TERM, all of them together: none tells of anybody."""
 
 VOCABULARY = _words(
     """ct chest thorax thoracic thor thorroutine lung lungs mediastinum mediastinal abdomen abd pelvis neck head brain
@@ -114,6 +146,10 @@ VOCABULARY = _words(
     arterial venous portal delayed phase pre post angio cta pe pulmonary embolism idose asir fbp safire admire
     b c d e f g h i j l p q s t u x y br bl bf hr yc ya fc yb lb ub us bs kv kvp mm ma mas dm sin
     plus ultra detail iterative filter phantom
-    sn hu scout topogram localizer private"""
+    sn hu scout topogram localizer private
+    oral intravenous intraarterial flat large medium small bowtie fil wedge od mod hounsfield none
+    chestabdomen chestabdpelvis abdomenpelvis headneck neckchest neckchestabdomen neckchestabdpelvis wholebody
+    partialbody tspine cspine lspine ribcage rib ribs sternum clavicle shoulder arm extremity leg kidney bladder
+    bronchus trachea hilum thoraxabdomen"""
 )
 """Lower-case words that say how a scan was made and nothing about whom."""

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     THICKNESS_OUT_OF_RANGE = "thickness_out_of_range"
     UNCLEAR_IDENTITY = "unclear_identity"
     UNDECODABLE = "undecodable"
+    RESIDUAL_IDENTITY = "residual_identity"
 
     @property
     def sentence(self) -> str:
@@ -50,6 +51,10 @@ _SENTENCES = {
     Reason.THICKNESS_OUT_OF_RANGE: "The slice thickness or spacing is outside what a chest CT has.",
     Reason.UNCLEAR_IDENTITY: "The files do not say which one series of which one patient they are: export again.",
     Reason.UNDECODABLE: "The files are damaged or compressed in a way that cannot be read: export again.",
+    Reason.RESIDUAL_IDENTITY: (
+        "Something of the patient's identity may be left after de-identification: look at the named fields at the "
+        "scanner's archive, correct them there, and send the series again."
+    ),
 }
 
 
