@@ -35,7 +35,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]
     """Collect the flows that the service asks for, in place of a Prefect server."""
     found: list[tuple[str, dict[str, Any]]] = []
 
-    def start(_settings: Settings, name: str, parameters: dict[str, Any]) -> str:
+    def start(_settings: Settings, name: str, parameters: dict[str, Any], **_when: object) -> str:
         found.append((name, parameters))
         return "run"
 
