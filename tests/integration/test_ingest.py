@@ -93,7 +93,7 @@ def test_planted_identities_are_left_nowhere_and_the_manifest_is_told(
     stack: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "MUSTERFRAU-ERIKA"
-    write_series(folder, slices=20)
+    write_series(folder, slices=40)
     manifest = tmp_path / "manifest.csv"
     with manifest.open("w", newline="") as file:
         rows = [

@@ -12,8 +12,8 @@ from rounds.imaging.gate import Stack
 from rounds.imaging.grid import Affine, Grid, Shape, Spacing
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.series import SliceHeader
+from rounds.imaging.tilt import AIR_HU, straighten
 
-AIR_HU = -1024
 _MAX_HU = 32767
 _TISSUE_HU = (-900.0, 3000.0)
 
@@ -48,11 +48,15 @@ class Volume:
 
 
 def load_volume(stack: Stack) -> Volume:
-    """Decode every slice of a stack, one at a time; raise VolumeRefused naming the files that cannot be decoded."""
+    """Decode every slice of a stack, one at a time, and set tilted ones upright.
+
+    Raise VolumeRefused naming the files that cannot be decoded.
+    """
     grid = stack.grid
     array = np.empty(grid.shape, dtype=np.int16)
     for index, one in enumerate(stack.slices):
-        array[index] = load_slice(one)
+        plane = load_slice(one)
+        array[index] = plane if stack.tilt is None else straighten(plane, index, grid, stack.tilt)
     return Volume(array, grid.spacing, grid.affine)
 
 
