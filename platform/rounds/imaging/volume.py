@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import FileDataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
 
+from rounds.imaging.codestream import JPEG_SYNTAXES, BadCodestream, declared_size
 from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_dataset
 from rounds.imaging.gate import Stack
 from rounds.imaging.grid import Affine, Grid, Shape, Spacing
@@ -64,10 +66,11 @@ def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
     """Decode one slice to HU (y, x), with the file's own slope and intercept; raise VolumeRefused."""
     try:
         dataset = read_dataset(one.path)
+        _check_size(dataset, one)
         with quietly():
             stored = pixel_array(dataset, raw=True)
             padding = _padding(dataset)
-    except (NotDicom, Unreadable) as error:
+    except (NotDicom, Unreadable, BadCodestream) as error:
         raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error
     except (Exception, RecursionError) as error:
         raise VolumeRefused(
@@ -78,6 +81,16 @@ def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
     if one.slope is None or one.intercept is None:
         raise VolumeRefused(Refusal(Reason.MISSING_RESCALE, "", (one.path,)))
     return to_hu(stored, one.slope, one.intercept, padding)
+
+
+def _check_size(dataset: FileDataset, one: SliceHeader) -> None:
+    """Raise BadCodestream if compressed pixels declare another size than the header, before they are decoded."""
+    if not str(dataset.file_meta.get("TransferSyntaxUID")).startswith(JPEG_SYNTAXES):
+        return
+    with quietly():
+        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if declared_size(frame) != (one.rows, one.columns, 1):
+        raise BadCodestream("the pixels have another size")
 
 
 def to_hu(
