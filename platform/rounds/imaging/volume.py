@@ -17,6 +17,9 @@ from rounds.imaging.series import SliceHeader
 from rounds.imaging.tilt import AIR_HU, straighten
 
 _MAX_HU = 32767
+_DECODERS = {"1.2.840.10008.1.2.4.80": "gdcm", "1.2.840.10008.1.2.4.81": "gdcm"}
+"""JPEG-LS: the decoder that would be tried next takes 8 s to find out that a file is truncated."""
+
 _TISSUE_HU = (-900.0, 3000.0)
 
 
@@ -68,7 +71,7 @@ def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
         dataset = read_dataset(one.path)
         _check_size(dataset, one)
         with quietly():
-            stored = pixel_array(dataset, raw=True)
+            stored = pixel_array(dataset, raw=True, decoding_plugin=_DECODERS.get(one.transfer_syntax, ""))
             padding = _padding(dataset)
     except (NotDicom, Unreadable, BadCodestream) as error:
         raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error

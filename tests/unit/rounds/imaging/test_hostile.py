@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -160,6 +161,20 @@ def test_pixels_that_lie_about_their_size_never_reach_a_decoder(name: str, tmp_p
     with pytest.raises(VolumeRefused) as caught:
         load_slice(read_slice_header(tmp_path / "bomb.dcm"))
     assert caught.value.refusal.detail == "the pixels have another size"
+
+
+@pytest.mark.parametrize("name", ["CT1_J2KR", "CT1_JLSL", "CT1_JLSN", "CT1_JPLL", "CT1_RLE"])
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_truncated_pixels_are_refused_at_once(name: str, share: float, tmp_path: Path) -> None:
+    data = pydicom.dcmread(shared(f"wg04/{name}"))
+    frame = next(generate_frames(data.PixelData, number_of_frames=1))
+    data.PixelData = encapsulate([frame[: int(len(frame) * share)]])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(tmp_path / "cut.dcm")
+    start = time.process_time()
+    with pytest.raises(VolumeRefused):
+        load_slice(read_slice_header(tmp_path / "cut.dcm"))
+    assert time.process_time() - start < 1.5
 
 
 @pytest.mark.parametrize(
