@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from rounds.imaging.compression import lost
 from rounds.imaging.grid import Grid
-from rounds.imaging.parting import by_acquisition, by_geometry, differences
+from rounds.imaging.parting import MAX_VOLUMES, by_acquisition, by_geometry, differences
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.series import Series, SliceHeader
 from rounds.imaging.tilt import Tilt, upright
@@ -193,6 +193,8 @@ def _volumes(images: list[SliceHeader], limits: Limits) -> tuple[tuple[Stack, ..
 
 def _whole(groups: list[list[SliceHeader]], limits: Limits) -> tuple[Stack, ...]:
     """Return the stacks of groups that are whole volumes each, or nothing if any of them is not."""
+    if len(groups) > MAX_VOLUMES:
+        return ()
     stacks: list[Stack] = []
     for group in groups:
         stack, faults = _stack(group, limits)

@@ -16,7 +16,7 @@ Groups = list[list[SliceHeader]]
 def by_geometry(images: list[SliceHeader]) -> Groups:
     """Group slices of the same size, pixel spacing, orientation and frame of reference.
 
-    More than eight groups are returned as they are found, the rest in the last: no scanner makes so many volumes.
+    No scanner makes more than eight volumes a series: of more, a ninth group holds all the rest, mixed as they are.
     """
     groups: Groups = []
     for one in images:

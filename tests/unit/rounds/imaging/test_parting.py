@@ -150,3 +150,17 @@ def test_many_geometries_are_refused_at_once(tmp_path: Path) -> None:
     verdict = verdict_of(tmp_path)
     assert verdict.stacks == ()
     assert {one.code for one in verdict.refusals} == {Reason.MIXED_GEOMETRY}
+
+
+@pytest.mark.parametrize(("volumes", "stacks"), [(8, 8), (9, 0), (10, 0)])
+def test_more_whole_volumes_than_a_scanner_makes_are_refused(
+    tmp_path: Path, volumes: int, stacks: int
+) -> None:
+    """The ninth group holds whatever is left, so it must never become a stack."""
+    for index in range(min(volumes, 9)):
+        write_pass(tmp_path, f"{index}", range(12), setting(PixelSpacing=[0.5 + index / 50] * 2))
+    if volumes == 10:
+        write_pass(tmp_path, "last", range(12, 24), setting(PixelSpacing=[0.9, 0.9]))
+    verdict = verdict_of(tmp_path)
+    assert len(verdict.stacks) == stacks
+    assert {one.code for one in verdict.refusals} == (set() if stacks else {Reason.MIXED_GEOMETRY})
