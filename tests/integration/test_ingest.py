@@ -170,7 +170,7 @@ def test_a_worker_killed_in_mid_ingest_loses_and_doubles_nothing(stack: Settings
 def kill_worker(settings: Settings) -> None:
     """Kill the worker and every process under it at once, as a power cut would."""
     record = json.loads((settings.home / "stack.json").read_text())["parts"]["worker"]
-    worker = int(record["process"]["pid"])
+    worker = int(record["pid"])
     for pid in [worker, *descendants(worker)]:
         os.kill(pid, signal.SIGKILL)
 
