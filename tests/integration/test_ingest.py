@@ -93,7 +93,7 @@ def test_planted_identities_are_left_nowhere_and_the_manifest_is_told(
     stack: Settings, tmp_path: Path
 ) -> None:
     folder = tmp_path / "MUSTERFRAU-ERIKA"
-    write_series(folder, slices=20)
+    write_series(folder, slices=40)
     manifest = tmp_path / "manifest.csv"
     with manifest.open("w", newline="") as file:
         rows = [
@@ -170,7 +170,7 @@ def test_a_worker_killed_in_mid_ingest_loses_and_doubles_nothing(stack: Settings
 def kill_worker(settings: Settings) -> None:
     """Kill the worker and every process under it at once, as a power cut would."""
     record = json.loads((settings.home / "stack.json").read_text())["parts"]["worker"]
-    worker = int(record["process"]["pid"])
+    worker = int(record["pid"])
     for pid in [worker, *descendants(worker)]:
         os.kill(pid, signal.SIGKILL)
 

@@ -13,7 +13,7 @@ from rounds.cases import store
 from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome
 from rounds.db import Connection
-from rounds.imaging.chest import median_lung_hu
+from rounds.imaging.chest import chest_fault, find_lungs, range_fault
 from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
@@ -46,24 +46,26 @@ def take_in(intake: Intake, series: Series) -> Outcome:
     """Make a case of a series, or quarantine it with reasons; doing it again changes nothing.
 
     Bytes go to the object store first and the row is written last, in one transaction, so that a process killed
-    anywhere in between leaves nothing that a second run would double.
+    anywhere in between leaves nothing that a second run would double. Of several volumes in one series the first has
+    the series' key and is written last, so that a known key means that all of them are in.
     """
     skey = _key_of(intake, series)
     if store.known(intake.conn, skey) is not None:
         return Outcome(unchanged=1)
     verdict = examine(series)
-    refused = list(verdict.refusals)
-    accepted = None
-    for stack in verdict.stacks:
+    held = [set_aside(intake, skey, refusal) for refusal in verdict.refusals]
+    accepted = []
+    for index, stack in reversed(list(enumerate(verdict.stacks))):
+        key = f"{skey}:{index}" if index else skey
         try:
-            accepted = _accept(intake, skey, series, stack)
+            case = _accept(intake, key, series, stack)
         except VolumeRefused as error:
-            refused.append(error.refusal)
+            held.append(set_aside(intake, key, error.refusal))
         except (NotDicom, Unreadable) as error:
-            refused.append(Refusal(Reason.UNDECODABLE, str(error), series.files))
-    held = tuple(set_aside(intake, skey, refusal) for refusal in refused)
-    unchanged = int(accepted is None and not held)
-    return Outcome(accepted=accepted, quarantined=held, unchanged=unchanged)
+            held.append(set_aside(intake, key, Refusal(Reason.UNDECODABLE, str(error), series.files)))
+        else:
+            accepted += [case] if case is not None else []
+    return Outcome(tuple(accepted), tuple(held), unchanged=int(not accepted and not held))
 
 
 def set_aside(intake: Intake, skey: str, refusal: Refusal) -> dict[str, Any]:
@@ -98,7 +100,10 @@ def _key_of(intake: Intake, series: Series) -> str:
 
 def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str, Any] | None:
     scanned = load_volume(stack)
+    _refuse_if(range_fault(scanned), stack)
     reading = to_reading_grid(scanned)
+    lungs = find_lungs(reading)
+    _refuse_if(chest_fault(lungs), stack)
     clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
@@ -114,14 +119,14 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
         shape=reading.shape,
         affine=tuple(tuple(row) for row in reading.affine.tolist()),
         thickness=stack.slices[0].thickness,
-        lung_hu=median_lung_hu(reading),
+        lung_hu=lungs.median_hu if lungs is not None else None,
         volume=intake.objects.put(encode_volume(reading), ".nii.gz"),
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
         dicom=intake.objects.put(pack([one.data for one in clean]), ".zip"),
         policy_version=POLICY_VERSION,
     )
     with intake.conn.transaction():
-        case_id = store.accept(intake.conn, case, intake.schemes, ACTOR)
+        case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
     if case_id is None:
         return None
     return {
@@ -131,6 +136,7 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
         "spacing_mm": list(case.spacing),
         "manufacturer": case.manufacturer,
         "lung_hu": case.lung_hu,
+        "corrections": list(stack.corrections),
     }
 
 
@@ -146,6 +152,12 @@ def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
     if files:
         detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
         raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
+
+
+def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack) -> None:
+    if fault is not None:
+        code, detail = fault
+        raise VolumeRefused(Refusal(code, detail, tuple(one.path for one in stack.slices)))
 
 
 def _device(clean: bytes) -> tuple[str, str]:

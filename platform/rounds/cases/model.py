@@ -65,9 +65,9 @@ class NewCase:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one series: a case, a quarantine entry, both, or nothing new."""
+    """What became of one series: cases (one for each of its volumes), quarantine entries, both, or nothing new."""
 
-    accepted: Mapping[str, Any] | None = None
+    accepted: tuple[Mapping[str, Any], ...] = field(default=())
     quarantined: tuple[Mapping[str, Any], ...] = field(default=())
     unchanged: int = 0
 

@@ -69,7 +69,7 @@ def summary(settings: Settings, ticket: str) -> dict[str, Any]:
     """Gather the outcomes as `rounds ingest --json` prints them."""
     outcomes = [_read(path) for path in sorted(_folder(settings, ticket).glob("outcome-*.json"))]
     return {
-        "accepted": [o["accepted"] for o in outcomes if o["accepted"]],
+        "accepted": [case for o in outcomes for case in o["accepted"]],
         "quarantined": [entry for o in outcomes for entry in o["quarantined"]],
         "unchanged": sum(o["unchanged"] for o in outcomes),
     }

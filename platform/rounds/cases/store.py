@@ -48,8 +48,13 @@ class Quarantined:
     state: str
 
 
-def accept(conn: Connection, case: NewCase, schemes: Sequence[str], actor: str) -> int | None:
-    """Write a case with its labels in the caller's transaction; return None when the series was there already."""
+def accept(
+    conn: Connection, case: NewCase, schemes: Sequence[str], actor: str, corrections: Sequence[str] = ()
+) -> int | None:
+    """Write a case with its labels in the caller's transaction; return None when the series was there already.
+
+    `corrections` says in words what was done to the scan besides decoding and resampling; the trail keeps it.
+    """
     conn.execute("INSERT INTO patients (id) VALUES (%s) ON CONFLICT DO NOTHING", (case.patient,))
     values = [_listed(value) for value in astuple(case)]
     row = conn.execute(
@@ -66,7 +71,10 @@ def accept(conn: Connection, case: NewCase, schemes: Sequence[str], actor: str) 
     case_id = int(row["id"])
     for scheme in schemes:
         labels.create(conn, case_id, scheme)
-    record(conn, actor, "ingest", "case", case_id, detail={"site": case.site, "slices": case.source_slices})
+    detail = {"site": case.site, "slices": case.source_slices}
+    if corrections:
+        detail["corrections"] = list(corrections)
+    record(conn, actor, "ingest", "case", case_id, detail=detail)
     return case_id
 
 

@@ -1,15 +1,85 @@
-"""A cheap look for the lungs: where they are and how dense they are."""
+"""A cheap look for the lungs: where they are, how dense they are, and whether a volume is a chest at all."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from rounds.imaging.grid import Spacing
+from rounds.imaging.refusal import Reason
 from rounds.imaging.volume import Volume
 
 _WORKING_MM = 3.0
 _AIR_BELOW_HU = -500
+_GAS_BELOW_HU = -950
 _MIN_LUNG_ML = 100.0
+_LUNG_AREA_MM2 = 500.0
+
+
+@dataclass(frozen=True)
+class ChestLimits:
+    """What makes a volume a chest; on the generous side, for lungs that are small, resected or mostly consolidated.
+
+    The bases of the lungs on an abdomen reach 80 mm at most, and gas in the bowel is darker than lung tissue.
+    """
+
+    min_range_mm: float = 90.0
+    min_lung_ml: float = 400.0
+    min_lung_height_mm: float = 85.0
+    min_tissue_share: float = 0.25
+
+
+@dataclass(frozen=True)
+class Lungs:
+    """The aerated lungs: volume in ml, the height in mm over which they have 5 cm2, median HU, the share of them that
+    is tissue rather than gas (above -950 HU)."""
+
+    ml: float
+    height_mm: float
+    median_hu: float
+    tissue_share: float
+
+
+CHEST_LIMITS = ChestLimits()
+
+
+def find_lungs(volume: Volume) -> Lungs | None:
+    """Measure the aerated lungs on every n-th voxel (about 3 mm), or return None where there are none of 100 ml."""
+    coarse, spacing, mask = _coarse_lungs(volume)
+    if not mask.any():
+        return None
+    hu = coarse[mask]
+    area = mask.sum(axis=(1, 2)) * spacing[1] * spacing[2]
+    return Lungs(
+        ml=float(len(hu) * np.prod(spacing) / 1000),
+        height_mm=float((area >= _LUNG_AREA_MM2).sum() * spacing[0]),
+        median_hu=float(np.median(hu)),
+        tissue_share=float((hu > _GAS_BELOW_HU).mean()),
+    )
+
+
+def range_fault(volume: Volume, limits: ChestLimits = CHEST_LIMITS) -> tuple[Reason, str] | None:
+    """Say whether the slices cover too little height for a chest, with numbers."""
+    height = volume.shape[0] * volume.spacing[0]
+    if height >= limits.min_range_mm:
+        return None
+    return Reason.SHORT_RANGE, f"{height:.0f} mm, at least {limits.min_range_mm:.0f} mm needed"
+
+
+def chest_fault(lungs: Lungs | None, limits: ChestLimits = CHEST_LIMITS) -> tuple[Reason, str] | None:
+    """Say whether what was found of the lungs is too little for a chest, with numbers."""
+    if lungs is None:
+        return Reason.NOT_A_CHEST, "no lungs"
+    if lungs.tissue_share < limits.min_tissue_share:
+        return Reason.NOT_A_CHEST, "gas, but no lung tissue"
+    if lungs.ml < limits.min_lung_ml or lungs.height_mm < limits.min_lung_height_mm:
+        needed = f"{limits.min_lung_ml:.0f} ml over {limits.min_lung_height_mm:.0f} mm"
+        return (
+            Reason.NOT_A_CHEST,
+            f"{lungs.ml:.0f} ml of lungs over {lungs.height_mm:.0f} mm, {needed} needed",
+        )
+    return None
 
 
 def lung_mask(volume: Volume) -> npt.NDArray[np.bool_]:
@@ -18,17 +88,8 @@ def lung_mask(volume: Volume) -> npt.NDArray[np.bool_]:
     Works on every n-th voxel (about 3 mm), so edges are rough; dense lesions at the wall are left out. Empty where
     there is no inner air of at least 100 ml.
     """
-    strides = _strides(volume.spacing)
-    coarse = volume.array[:: strides[0], :: strides[1], :: strides[2]]
-    spacing = [step * stride for step, stride in zip(volume.spacing, strides, strict=True)]
-    inner = _inner_air(coarse)
-    parts, _ = ndimage.label(inner)
-    counts = np.bincount(parts.ravel())
-    counts[0] = 0
-    enough = _MIN_LUNG_ML * 1000 / (spacing[0] * spacing[1] * spacing[2])
-    largest = [int(part) for part in np.argsort(counts)[::-1][:2] if counts[part] >= enough]
-    lungs = np.isin(parts, largest) if largest else np.zeros(coarse.shape, dtype=bool)
-    for axis, stride in enumerate(strides):
+    _, _, lungs = _coarse_lungs(volume)
+    for axis, stride in enumerate(_strides(volume.spacing)):
         lungs = np.repeat(lungs, stride, axis=axis)
     z, y, x = volume.array.shape
     return np.asarray(lungs[:z, :y, :x], dtype=bool)
@@ -36,8 +97,22 @@ def lung_mask(volume: Volume) -> npt.NDArray[np.bool_]:
 
 def median_lung_hu(volume: Volume) -> float | None:
     """Return the median HU of the aerated lungs (about -860 in a healthy inspiration), or None without lungs."""
-    lungs = lung_mask(volume)
-    return float(np.median(volume.array[lungs])) if lungs.any() else None
+    lungs = find_lungs(volume)
+    return lungs.median_hu if lungs is not None else None
+
+
+def _coarse_lungs(volume: Volume) -> tuple[npt.NDArray[np.int16], list[float], npt.NDArray[np.bool_]]:
+    """Return every n-th voxel, their spacing in mm and the mask of the lungs among them, all (z, y, x)."""
+    strides = _strides(volume.spacing)
+    coarse = volume.array[:: strides[0], :: strides[1], :: strides[2]]
+    spacing = [step * stride for step, stride in zip(volume.spacing, strides, strict=True)]
+    parts, _ = ndimage.label(_inner_air(coarse))
+    counts = np.bincount(parts.ravel())
+    counts[0] = 0
+    enough = _MIN_LUNG_ML * 1000 / (spacing[0] * spacing[1] * spacing[2])
+    largest = [int(part) for part in np.argsort(counts)[::-1][:2] if counts[part] >= enough]
+    lungs = np.isin(parts, largest) if largest else np.zeros(coarse.shape, dtype=bool)
+    return coarse, spacing, np.asarray(lungs, dtype=np.bool_)
 
 
 def _inner_air(coarse: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:

@@ -6,22 +6,30 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
 from pydicom import config
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 MAX_FILE_BYTES = 256 * 2**20
 """A single-frame CT slice of 4096 x 4096 pixels has 32 MiB; a file eight times that is no slice."""
 
-MAX_INFLATED_BYTES = 256 * 2**20
+MAX_INFLATED_BYTES = 64 * 2**20
+MAX_SEQUENCE_BYTES = 2**20
+MAX_READS = 60_000
+"""A parser reads two or three times for an element; the headers of CT slices have some hundred elements."""
+
 _HEAD_BYTES = 64 * 1024
 _AFTER_IMAGE_GROUP = 0x00290000
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_PLAIN = b"1.2.840.10008.1.2.1\0\0\0"
 _EXPLICIT_VRS = {b"UI", b"CS", b"DA", b"TM", b"SH", b"LO", b"UL", b"OB", b"SQ"}
 _MAX_FIRST_LENGTH = 256
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
@@ -65,15 +73,16 @@ def read_header(path: Path, tags: frozenset[int]) -> FileDataset:
                 reached_end = bool(tag >= _AFTER_IMAGE_GROUP)
                 return reached_end
 
-            deflated = _is_deflated(head)
-            if not deflated:
-                dataset = _parse(io.BytesIO(head), tags, past_image_group, bare)
+            if _is_deflated(head):
+                whole = head + file.read(MAX_FILE_BYTES)
+                return _as_deflated(_parse(_Bounded(_inflated(whole)), tags, past_image_group, bare))
+            with suppress(Unreadable):
+                dataset = _parse(_Bounded(head), tags, past_image_group, bare)
                 if reached_end or len(head) < _HEAD_BYTES:
                     return dataset
-            if deflated:
-                _refuse_bomb(head + file.read(MAX_FILE_BYTES))
-            file.seek(0)
-            return _parse(file, tags, past_image_group, bare)
+            if len(head) < _HEAD_BYTES:
+                raise Unreadable("the header cannot be parsed")
+            return _parse(_BoundedFile(io.FileIO(path)), tags, past_image_group, bare)
     except OSError as error:
         raise Unreadable("the file cannot be opened") from error
 
@@ -87,15 +96,18 @@ def read_dataset(path: Path) -> FileDataset:
     except OSError as error:
         raise Unreadable("the file cannot be opened") from error
     bare = _is_bare(data[:_HEAD_BYTES], path)
-    if _is_deflated(data):
-        _refuse_bomb(data)
+    deflated = _is_deflated(data)
+    source = _Bounded(_inflated(data) if deflated else data)
     try:
         with quietly():
-            dataset = pydicom.dcmread(io.BytesIO(data), force=bare)
+            dataset = pydicom.dcmread(source, force=bare)
             dataset.file_meta.get("TransferSyntaxUID")
+            _refuse_long_sequences(dataset)
+    except Unreadable:
+        raise
     except (Exception, RecursionError) as error:
         raise Unreadable("the file cannot be parsed") from error
-    return dataset
+    return _as_deflated(dataset) if deflated else dataset
 
 
 def regular_files(root: Path) -> Iterator[Path]:
@@ -112,7 +124,7 @@ def regular_files(root: Path) -> Iterator[Path]:
 
 
 def _parse(
-    source: BinaryIO | io.BytesIO,
+    source: BinaryIO,
     tags: frozenset[int],
     stop: Callable[[BaseTag, str | None, int], bool],
     bare: bool,
@@ -122,6 +134,8 @@ def _parse(
             return pydicom.filereader.read_partial(
                 source, stop_when=stop, force=bare, specific_tags=list(tags)
             )
+    except Unreadable:
+        raise
     except (Exception, RecursionError) as error:
         raise Unreadable("the header cannot be parsed") from error
 
@@ -144,14 +158,64 @@ def _is_deflated(data: bytes) -> bool:
     return _DEFLATED in data[132:1024]
 
 
-def _refuse_bomb(data: bytes) -> None:
-    """Raise Unreadable if a deflated data set is broken or inflates beyond what a slice can hold."""
+def _inflated(data: bytes) -> bytes:
+    """Return a deflated file as it would be without, or raise Unreadable if it is broken or beyond any slice.
+
+    Its transfer syntax says so too: the parser counts what it reads, which it cannot do while it inflates.
+    """
     if data[132:136] != b"\x02\x00\x00\x00":
         raise Unreadable("a deflated file without a header length")
     start = 144 + int(struct.unpack("<L", data[140:144])[0])
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], MAX_INFLATED_BYTES)
+        inflated = inflater.decompress(data[start:], MAX_INFLATED_BYTES)
     except zlib.error as error:
         raise Unreadable("the deflated data are broken") from error
     if len(inflated) >= MAX_INFLATED_BYTES:
         raise Unreadable("the deflated data inflate beyond any CT slice")
+    if not inflater.eof:
+        raise Unreadable("the deflated data end too early")
+    return data[:start].replace(_DEFLATED, _PLAIN) + inflated
+
+
+def _as_deflated(dataset: FileDataset) -> FileDataset:
+    """Give a data set that was inflated here its own transfer syntax back."""
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return dataset
+
+
+def _refuse_long_sequences(dataset: FileDataset) -> None:
+    """Raise Unreadable if a sequence that is still to be parsed is longer than any that a CT slice has."""
+    for tag in dataset.keys():  # noqa: SIM118 (iterating parses values)
+        element = dataset.get_item(tag)
+        if not isinstance(element, RawDataElement) or len(element.value or b"") <= MAX_SEQUENCE_BYTES:
+            continue
+        if element.VR == "SQ" or (element.VR in {None, "UN"} and _is_sequence(tag)):
+            raise Unreadable("a sequence is longer than any CT slice has")
+
+
+def _is_sequence(tag: BaseTag) -> bool:
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"
+
+
+class _Counted:
+    """Counts how often a parser reads, and ends it with Unreadable where no CT slice has so many parts."""
+
+    _reads = 0
+
+    def count(self) -> None:
+        self._reads += 1
+        if self._reads > MAX_READS:
+            raise Unreadable("the file has more parts than any CT slice")
+
+
+class _Bounded(_Counted, io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.count()
+        return super().read(size)
+
+
+class _BoundedFile(_Counted, io.BufferedReader):
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.count()
+        return super().read(size)

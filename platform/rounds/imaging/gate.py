@@ -1,13 +1,17 @@
 """The geometry gate: what is an axial CT volume, and, for everything else, a coded reason."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from rounds.imaging.compression import lost
 from rounds.imaging.grid import Grid
+from rounds.imaging.parting import MAX_VOLUMES, by_acquisition, by_geometry, differences
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.series import Series, SliceHeader
+from rounds.imaging.tilt import Tilt, upright
 
 CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
 SCREEN_CLASSES = "1.2.840.10008.5.1.4.1.1.7"
@@ -32,6 +36,8 @@ class Limits:
 
     A step between neighbours may differ from the median by `step_mm` or by `step_share` of it, whichever is
     more: scanners round ImagePositionPatient, often to 0.1 mm. Steps under `duplicate_share` are one position.
+    Volumes in one series each cover `shared_height` of what all cover, or else they are parts of one. Gantries tilt
+    up to 30 degrees. A ratio of 10:1 is the least that national guidance on chest CT allows with loss.
     """
 
     min_slices: int = 12
@@ -47,7 +53,10 @@ class Limits:
     duplicate_share: float = 0.1
     axial_degrees: float = 30.0
     shear_degrees: float = 0.1
+    max_tilt_degrees: float = 30.5
     sideways_mm: float = 0.5
+    shared_height: float = 0.8
+    max_lossy_ratio: float = 10.0
 
 
 LIMITS = Limits()
@@ -59,18 +68,27 @@ class Stack:
 
     slices: tuple[SliceHeader, ...]
     grid: Grid = field(repr=False)
+    tilt: Tilt | None = None
+
+    @property
+    def corrections(self) -> tuple[str, ...]:
+        """Say what is done to the slices besides decoding, in words for the records."""
+        return (self.tilt.told,) if self.tilt is not None else ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The volumes of a series (one or none today) and the reasons why its other files, or all, are refused."""
+    """The volumes of a series, the one with most slices first, and why its other files, or all, are refused."""
 
     stacks: tuple[Stack, ...]
     refusals: tuple[Refusal, ...]
 
 
 def examine(series: Series, limits: Limits = LIMITS) -> Verdict:
-    """Judge a series: screens and localizers are set aside file by file, the rest stands or falls together."""
+    """Judge a series: screens and localizers are set aside file by file, the rest stands or falls together.
+
+    A series that holds several whole volumes (two reconstructions, two phases) gives several stacks.
+    """
     refusals: list[Refusal] = []
     images: list[SliceHeader] = []
     aside: dict[tuple[Reason, str], list[SliceHeader]] = {}
@@ -82,14 +100,16 @@ def examine(series: Series, limits: Limits = LIMITS) -> Verdict:
             aside.setdefault(fault, []).append(one)
     for (code, detail), files in aside.items():
         refusals.append(_refuse(code, _count(files, detail), files))
-    broken = {Reason.MISSING_GEOMETRY, Reason.MISSING_RESCALE} & {code for code, _ in aside}
+    broken = {Reason.MISSING_GEOMETRY, Reason.MISSING_RESCALE, Reason.LOSSY_COMPRESSION} & {
+        code for code, _ in aside
+    }
     if not images or broken:
         return Verdict((), tuple(refusals))
     unclear = _unclear_identity(series.uid, images)
     if unclear is not None:
         return Verdict((), (*refusals, unclear))
-    stack, faults = _stack(_without_copies(images), limits)
-    return Verdict((stack,) if stack is not None else (), (*refusals, *faults))
+    stacks, faults = _volumes(_without_copies(images), limits)
+    return Verdict(stacks, (*refusals, *faults))
 
 
 def _fault_of_file(one: SliceHeader, limits: Limits) -> tuple[Reason, str] | None:
@@ -120,7 +140,8 @@ def _fault_of_file(one: SliceHeader, limits: Limits) -> tuple[Reason, str] | Non
         return Reason.DERIVED_REFORMAT, ""
     if one.slope is None or one.intercept is None or one.slope == 0:
         return Reason.MISSING_RESCALE, ""
-    return None
+    loss = lost(one, limits.max_lossy_ratio)
+    return (Reason.LOSSY_COMPRESSION, loss) if loss else None
 
 
 def _lacking_geometry(one: SliceHeader, limits: Limits) -> str:
@@ -157,11 +178,64 @@ def _without_copies(images: list[SliceHeader]) -> list[SliceHeader]:
     return list(unique.values())
 
 
+def _volumes(images: list[SliceHeader], limits: Limits) -> tuple[tuple[Stack, ...], list[Refusal]]:
+    """Make one stack of the slices, or several where the series is several whole volumes."""
+    groups = by_geometry(images)
+    if len(groups) > 1:
+        if stacks := _whole(groups, limits):
+            return stacks, []
+        return (), [_refuse(Reason.MIXED_GEOMETRY, f"{', '.join(differences(images))} differ", images)]
+    stack, faults = _stack(images, limits)
+    if stack is not None:
+        return (stack,), []
+    return _phases(images, faults, limits), faults
+
+
+def _whole(groups: list[list[SliceHeader]], limits: Limits) -> tuple[Stack, ...]:
+    """Return the stacks of groups that are whole volumes each, or nothing if any of them is not."""
+    if len(groups) > MAX_VOLUMES:
+        return ()
+    stacks: list[Stack] = []
+    for group in groups:
+        stack, faults = _stack(group, limits)
+        parts = (stack,) if stack is not None else _phases(group, faults, limits)
+        if not parts:
+            return ()
+        stacks += parts
+    stacks.sort(key=lambda one: -len(one.slices))
+    return tuple(stacks) if _side_by_side(stacks, limits) else ()
+
+
+def _phases(images: list[SliceHeader], faults: list[Refusal], limits: Limits) -> tuple[Stack, ...]:
+    """Part slices that repeat positions into whole volumes by what tells them apart, or return nothing.
+
+    Take the repeats out of `faults` on success.
+    """
+    if not any(fault.code is Reason.DUPLICATE_POSITION for fault in faults):
+        return ()
+    for groups in by_acquisition(images):
+        found = [_stack(group, limits)[0] for group in groups]
+        stacks = sorted((one for one in found if one is not None), key=lambda one: -len(one.slices))
+        if len(stacks) == len(groups) and _side_by_side(stacks, limits):
+            faults.clear()
+            return tuple(stacks)
+    return ()
+
+
+def _side_by_side(stacks: list[Stack], limits: Limits) -> bool:
+    """Tell several volumes of one region from the parts of one volume, by the heights that they cover."""
+    spans = [(one.slices[0].position[2], one.slices[-1].position[2]) for one in stacks]
+    lengths = [top - bottom for bottom, top in spans]
+    if min(lengths) < limits.shared_height * max(lengths):
+        return False
+    if len({one.slices[0].frame_of_reference for one in stacks}) > 1:
+        return True
+    together = max(top for _, top in spans) - min(bottom for bottom, _ in spans)
+    return min(lengths) >= limits.shared_height * together
+
+
 def _stack(images: list[SliceHeader], limits: Limits) -> tuple[Stack | None, list[Refusal]]:
-    """Sort the slices along their normal and check that they form one evenly spaced, unsheared volume."""
-    mixed = _mixed(images, limits)
-    if mixed is not None:
-        return None, [mixed]
+    """Sort the slices along their normal and check that they form one evenly spaced volume."""
     up = _normal(images[0])
     up = up if up[2] > 0 else -up
     points = np.array([one.position for one in images])
@@ -169,42 +243,28 @@ def _stack(images: list[SliceHeader], limits: Limits) -> tuple[Stack | None, lis
     slices = [images[index] for index in order]
     points = points[order]
     heights = points @ up
-    faults = _position_faults(slices, points, heights, up, limits)
-    faults += _thickness_faults(slices, heights, limits)
+    faults = _position_faults(slices, heights, limits)
+    tilt, sideways = _sideways(slices, points, heights, up, limits)
+    faults += sideways + _thickness_faults(slices, heights, limits)
     if len(slices) < max(2, limits.min_slices):
         detail = f"{_plural(len(slices), 'slice')}, at least {limits.min_slices} needed"
         faults.append(_refuse(Reason.TOO_FEW_SLICES, detail, slices))
     if faults:
         return None, faults
     step = round(float((heights[-1] - heights[0]) / (len(slices) - 1)), 6)
-    return Stack(tuple(slices), _grid(slices[0], len(slices), step, up)), []
-
-
-def _mixed(images: list[SliceHeader], limits: Limits) -> Refusal | None:
-    first = images[0]
-    differing = {
-        "size": any((one.rows, one.columns) != (first.rows, first.columns) for one in images),
-        "pixel spacing": _differ([one.pixel_spacing for one in images], 1e-3),
-        "orientation": _differ([one.orientation for one in images], 1e-3),
-        "frame of reference": len({one.frame_of_reference for one in images}) > 1,
-    }
-    names = [name for name, differs in differing.items() if differs]
-    if names:
-        return _refuse(Reason.MIXED_GEOMETRY, f"{', '.join(names)} differ", images)
-    voxels = len(images) * (first.rows or 0) * (first.columns or 0)
-    if len(images) > limits.max_slices or voxels > limits.max_voxels:
-        return _refuse(Reason.MIXED_GEOMETRY, f"{len(images)} slices are more than one scan has", images)
-    return None
+    grid = _grid(slices[0], len(slices), step, up)
+    grid = grid if tilt is None else upright(grid, tilt)
+    too_wide = max(grid.shape[1:]) > 2 * limits.max_size
+    if too_wide or len(images) > limits.max_slices or math.prod(grid.shape) > limits.max_voxels:
+        detail = f"{_plural(len(images), 'slice')} are more than one scan has"
+        return None, [_refuse(Reason.MIXED_GEOMETRY, detail, images)]
+    return Stack(tuple(slices), grid, tilt), []
 
 
 def _position_faults(
-    slices: list[SliceHeader],
-    points: npt.NDArray[np.float64],
-    heights: npt.NDArray[np.float64],
-    up: npt.NDArray[np.float64],
-    limits: Limits,
+    slices: list[SliceHeader], heights: npt.NDArray[np.float64], limits: Limits
 ) -> list[Refusal]:
-    """Check tilt, repeated positions and gaps of slices that are sorted by height (mm along the normal)."""
+    """Check repeated positions and gaps of slices that are sorted by height (mm along the normal)."""
     faults: list[Refusal] = []
     steps = np.diff(heights)
     distinct = steps[steps > 0.01]
@@ -225,27 +285,29 @@ def _position_faults(
         faults.append(_refuse(Reason.MISSING_SLICE, detail, slices))
     elif float(np.abs(kept - even).max()) > median / 2:
         faults.append(_refuse(Reason.MISSING_SLICE, f"the step drifts around {median:.2f} mm", slices))
-    faults += _sideways_faults(slices, points, heights, up, limits)
     return faults
 
 
-def _sideways_faults(
+def _sideways(
     slices: list[SliceHeader],
     points: npt.NDArray[np.float64],
     heights: npt.NDArray[np.float64],
     up: npt.NDArray[np.float64],
     limits: Limits,
-) -> list[Refusal]:
+) -> tuple[Tilt | None, list[Refusal]]:
     """Tell a steady drift of the slices across their normal (a tilted gantry) from single shifted slices."""
     rise = heights - heights[0]
     offsets = points - points[0] - np.outer(rise, up)
     drift = rise @ offsets / max(float(rise @ rise), 1e-9)
     if float(np.linalg.norm(offsets - np.outer(rise, drift), axis=1).max()) > limits.sideways_mm:
-        return [_refuse(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices)]
-    tilt = float(np.degrees(np.arctan(np.linalg.norm(drift))))
-    if tilt > limits.shear_degrees:
-        return [_refuse(Reason.GANTRY_TILT, f"{tilt:.1f} degrees", slices)]
-    return []
+        return None, [_refuse(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices)]
+    degrees = float(np.degrees(np.arctan(np.linalg.norm(drift))))
+    if degrees > limits.max_tilt_degrees:
+        return None, [_refuse(Reason.GANTRY_TILT, f"{degrees:.1f} degrees", slices)]
+    if degrees <= limits.shear_degrees:
+        return None, []
+    along_x, along_y = np.array(slices[0].orientation).reshape(2, 3)
+    return Tilt(degrees, float(drift @ along_x), float(drift @ along_y)), []
 
 
 def _thickness_faults(
@@ -287,10 +349,6 @@ def _normal(one: SliceHeader) -> npt.NDArray[np.float64]:
 
 def _degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     return float(np.degrees(np.arccos(np.clip(a @ b, -1.0, 1.0))))
-
-
-def _differ(rows: list[tuple[float, ...]], tolerance: float) -> bool:
-    return bool(np.ptp(np.array(rows), axis=0).max() > tolerance)
 
 
 def _count(files: list[SliceHeader], detail: str) -> str:

@@ -22,6 +22,9 @@ class Reason(StrEnum):
     MISSING_RESCALE = "missing_rescale"
     MISSING_GEOMETRY = "missing_geometry"
     THICKNESS_OUT_OF_RANGE = "thickness_out_of_range"
+    SHORT_RANGE = "short_range"
+    NOT_A_CHEST = "not_a_chest"
+    LOSSY_COMPRESSION = "lossy_compression"
     UNCLEAR_IDENTITY = "unclear_identity"
     UNDECODABLE = "undecodable"
     RESIDUAL_IDENTITY = "residual_identity"
@@ -41,14 +44,17 @@ _SENTENCES = {
     Reason.DERIVED_REFORMAT: "These images were computed from another series: send the original reconstruction.",
     Reason.MULTIFRAME: "This is a multi-frame CT file, which is not read: send it as single slices.",
     Reason.NOT_AXIAL: "The slices are not axial: send the axial reconstruction.",
-    Reason.GANTRY_TILT: "The gantry was tilted, so the slices are sheared: send a reconstruction without tilt.",
+    Reason.GANTRY_TILT: "The gantry was tilted too far to straighten the slices: send a reconstruction without tilt.",
     Reason.TOO_FEW_SLICES: "There are too few slices for a chest: check that the whole series was sent.",
     Reason.MISSING_SLICE: "The slices are not evenly spaced, so some are missing: send the series again, complete.",
     Reason.DUPLICATE_POSITION: "Several slices lie at the same position: send one reconstruction per series.",
-    Reason.MIXED_GEOMETRY: "The slices differ in size, spacing or orientation: send one reconstruction per series.",
+    Reason.MIXED_GEOMETRY: "The slices form no volume, nor several whole ones: send one reconstruction per series.",
     Reason.MISSING_RESCALE: "Rescale slope or intercept is missing, so grey values cannot become HU: export again.",
     Reason.MISSING_GEOMETRY: "Size, pixel spacing, orientation or position is missing or impossible: export again.",
     Reason.THICKNESS_OUT_OF_RANGE: "The slice thickness or spacing is outside what a chest CT has.",
+    Reason.SHORT_RANGE: "The slices cover too little height for a chest: check that the whole series was sent.",
+    Reason.NOT_A_CHEST: "No lungs are seen, or only a small part of them: send the series of the chest.",
+    Reason.LOSSY_COMPRESSION: "The images were compressed with loss, too strongly: send them uncompressed or lossless.",
     Reason.UNCLEAR_IDENTITY: "The files do not say which one series of which one patient they are: export again.",
     Reason.UNDECODABLE: "The files are damaged or compressed in a way that cannot be read: export again.",
     Reason.RESIDUAL_IDENTITY: (

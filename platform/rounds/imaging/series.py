@@ -1,6 +1,7 @@
 """Finding CT series under a folder: headers only, grouped by series, whatever the files are called."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_header, reg
 from rounds.imaging.refusal import Reason, Refusal
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+_RATIO = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,4})?) ?: ?1(?![\d.])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ class SliceHeader:
     model: str = ""
     kernel: str = ""
     kvp: float | None = None
+    acquisition: int | None = None
+    temporal: int | None = None
+    number: int | None = None
+    lossy: str = ""
+    lossy_ratio: float | None = None
+    file_bytes: int = field(default=0, repr=False)
     body_part: str = ""
     age: str = ""
     sex: str = ""
@@ -146,10 +154,35 @@ def _header(path: Path, dataset: FileDataset) -> SliceHeader:
         model=intern(_text(dataset, "ManufacturerModelName")),
         kernel=intern("/".join(_texts(dataset, "ConvolutionKernel"))),
         kvp=_number(dataset, "KVP"),
+        acquisition=_integer(dataset, "AcquisitionNumber"),
+        temporal=_integer(dataset, "TemporalPositionIdentifier"),
+        number=_integer(dataset, "InstanceNumber"),
+        lossy=intern(_text(dataset, "LossyImageCompression")),
+        lossy_ratio=_stated_ratio(dataset),
+        file_bytes=_size(path),
         body_part=intern(_text(dataset, "BodyPartExamined").upper()),
         age=intern(_text(dataset, "PatientAge").upper()),
         sex=intern(_text(dataset, "PatientSex").upper()),
     )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _stated_ratio(dataset: FileDataset) -> float | None:
+    """Return by how much the pixels were compressed with loss, as the header says it: the most of its steps.
+
+    The attribute counts; where it is absent, a ratio such as "10:1" in a derivation that speaks of loss does.
+    """
+    steps = [step for step in _numbers(dataset, "LossyImageCompressionRatio") if step > 0]
+    if not steps:
+        told = _text(dataset, "DerivationDescription")[:1024]
+        steps = [float(step) for step in _RATIO.findall(told)] if "loss" in told.lower() else []
+    return max(steps, default=None)
 
 
 def _directory(path: Path) -> SliceHeader:
@@ -164,7 +197,8 @@ _TAGS = _tags(
     """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID StudyDate Modality
     ImageType BurnedInAnnotation SamplesPerPixel NumberOfFrames Rows Columns PixelSpacing ImageOrientationPatient
     ImagePositionPatient SliceThickness RescaleSlope RescaleIntercept Manufacturer ManufacturerModelName
-    ConvolutionKernel KVP BodyPartExamined PatientAge PatientSex"""
+    ConvolutionKernel KVP BodyPartExamined PatientAge PatientSex AcquisitionNumber
+    TemporalPositionIdentifier InstanceNumber LossyImageCompression LossyImageCompressionRatio DerivationDescription"""
 )
 
 

@@ -5,16 +5,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import FileDataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
 
+from rounds.imaging.codestream import JPEG_SYNTAXES, BadCodestream, declared_size
 from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_dataset
 from rounds.imaging.gate import Stack
 from rounds.imaging.grid import Affine, Grid, Shape, Spacing
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.series import SliceHeader
+from rounds.imaging.tilt import AIR_HU, straighten
 
-AIR_HU = -1024
 _MAX_HU = 32767
+_DECODERS = {"1.2.840.10008.1.2.4.80": "gdcm", "1.2.840.10008.1.2.4.81": "gdcm"}
+"""JPEG-LS: the decoder that would be tried next takes 8 s to find out that a file is truncated."""
+
 _TISSUE_HU = (-900.0, 3000.0)
 
 
@@ -48,11 +53,15 @@ class Volume:
 
 
 def load_volume(stack: Stack) -> Volume:
-    """Decode every slice of a stack, one at a time; raise VolumeRefused naming the files that cannot be decoded."""
+    """Decode every slice of a stack, one at a time, and set tilted ones upright.
+
+    Raise VolumeRefused naming the files that cannot be decoded.
+    """
     grid = stack.grid
     array = np.empty(grid.shape, dtype=np.int16)
     for index, one in enumerate(stack.slices):
-        array[index] = load_slice(one)
+        plane = load_slice(one)
+        array[index] = plane if stack.tilt is None else straighten(plane, index, grid, stack.tilt)
     return Volume(array, grid.spacing, grid.affine)
 
 
@@ -60,10 +69,11 @@ def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
     """Decode one slice to HU (y, x), with the file's own slope and intercept; raise VolumeRefused."""
     try:
         dataset = read_dataset(one.path)
+        _check_size(dataset, one)
         with quietly():
-            stored = pixel_array(dataset, raw=True)
+            stored = pixel_array(dataset, raw=True, decoding_plugin=_DECODERS.get(one.transfer_syntax, ""))
             padding = _padding(dataset)
-    except (NotDicom, Unreadable) as error:
+    except (NotDicom, Unreadable, BadCodestream) as error:
         raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error
     except (Exception, RecursionError) as error:
         raise VolumeRefused(
@@ -74,6 +84,16 @@ def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
     if one.slope is None or one.intercept is None:
         raise VolumeRefused(Refusal(Reason.MISSING_RESCALE, "", (one.path,)))
     return to_hu(stored, one.slope, one.intercept, padding)
+
+
+def _check_size(dataset: FileDataset, one: SliceHeader) -> None:
+    """Raise BadCodestream if compressed pixels declare another size than the header, before they are decoded."""
+    if not str(dataset.file_meta.get("TransferSyntaxUID")).startswith(JPEG_SYNTAXES):
+        return
+    with quietly():
+        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if declared_size(frame) != (one.rows, one.columns, 1):
+        raise BadCodestream("the pixels have another size")
 
 
 def to_hu(
