@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from rounds.cases import spool, store
+from rounds.cases import holding, spool, store
 from rounds.cases.model import read_manifest
+from rounds.cases.quarantine import row_of
 from rounds.db import connect
 from rounds.orchestration import FlowRun, start_flow, wait_for
 from rounds.settings import Settings, load_settings
@@ -70,7 +71,7 @@ def cases(quarantined: bool, as_json: bool) -> None:
     """List the cases, or the scans that are held back."""
     with connect(load_settings()) as conn:
         if quarantined:
-            rows = [vars(entry) for entry in store.held(conn)]
+            rows = [row_of(entry) for entry in holding.listing(conn)]
         else:
             rows = [dict(row) for row in store.everything(conn)]
     emit(rows, as_json, table("Quarantine" if quarantined else "Cases", rows))

@@ -2,16 +2,18 @@
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
 
-from rounds.cases import store
+from rounds.cases import holding, store, vault
 from rounds.cases.archive import pack
-from rounds.cases.model import NewCase, Outcome
+from rounds.cases.model import NewCase, Outcome, Refused
+from rounds.cases.quarantine import remember
+from rounds.cases.waivers import by_code, facts, more_than_before, releasable, waive
 from rounds.db import Connection
 from rounds.imaging.chest import median_lung_hu
 from rounds.imaging.deid import POLICY_VERSION, deidentify
@@ -31,7 +33,10 @@ ACTOR = "flow:ingest"
 
 @dataclass(frozen=True)
 class Intake:
-    """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices."""
+    """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices.
+
+    `home` is the state folder, and `named` tells what an unpacked file is called where it came from.
+    """
 
     conn: Connection
     objects: ObjectStore
@@ -39,49 +44,83 @@ class Intake:
     site: str
     window: Window
     schemes: tuple[str, ...]
+    home: Path
+    named: Callable[[Path], str] = str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Over which reasons a person let a series in, and which case of the same series it stands in for."""
+
+    over: tuple[str, ...]
+    replaced: int | None
 
 
 def take_in(intake: Intake, series: Series) -> Outcome:
     """Make a case of a series, or quarantine it with reasons; doing it again changes nothing.
 
     Bytes go to the object store first and the row is written last, in one transaction, so that a process killed
-    anywhere in between leaves nothing that a second run would double.
+    anywhere in between leaves nothing that a second run would double. Reasons over which a person released the series
+    are set aside.
     """
     skey = _key_of(intake, series)
-    if store.known(intake.conn, skey) is not None:
-        return Outcome(unchanged=1)
-    verdict = examine(series)
+    standing = store.known(intake.conn, skey)
+    released = holding.released_over(intake.conn, skey)
+    verdict = examine(*waive(series, released))
     refused = list(verdict.refusals)
+    replaced = None
+    if standing is not None:
+        more = more_than_before(series, verdict, standing.slices)
+        if more is None:
+            return Outcome(unchanged=1)
+        if released.get(more.code, 0) < len(more.files):
+            return _outcome(None, [set_aside(intake, skey, more, series)])
+        replaced = standing.case_id
     accepted = None
     for stack in verdict.stacks:
         try:
-            accepted = _accept(intake, skey, series, stack)
+            accepted = _accept(intake, skey, series, stack, Release(tuple(sorted(released)), replaced))
         except VolumeRefused as error:
             refused.append(error.refusal)
         except (NotDicom, Unreadable) as error:
             refused.append(Refusal(Reason.UNDECODABLE, str(error), series.files))
-    held = tuple(set_aside(intake, skey, refusal) for refusal in refused)
-    unchanged = int(accepted is None and not held)
-    return Outcome(accepted=accepted, quarantined=held, unchanged=unchanged)
+    whole = series if accepted is None else None
+    return _outcome(accepted, [set_aside(intake, skey, refusal, whole) for refusal in by_code(refused)])
 
 
-def set_aside(intake: Intake, skey: str, refusal: Refusal) -> dict[str, Any]:
-    """Quarantine refused files; what is returned names them, for the operator's own eyes."""
+def _outcome(accepted: dict[str, Any] | None, entries: list[dict[str, Any] | None]) -> Outcome:
+    held = tuple(entry for entry in entries if entry is not None)
+    return Outcome(accepted=accepted, quarantined=held, unchanged=int(accepted is None and not held))
+
+
+def set_aside(
+    intake: Intake, skey: str, refusal: Refusal, whole: Series | None = None
+) -> dict[str, Any] | None:
+    """Quarantine refused files and keep what a release of the `whole` series would need.
+
+    What is returned names the files, for the operator's own eyes; None if a person has dealt with them before.
+    """
+    of_series = {one.path: one for one in whole.slices} if whole else {}
+    known = [of_series[path] for path in refusal.files if path in of_series]
+    refused = Refused(
+        skey,
+        intake.site,
+        refusal.code,
+        refusal.detail,
+        len(refusal.files),
+        facts(known or of_series.values()),
+    )
     with intake.conn.transaction():
-        number = store.quarantine(
-            intake.conn,
-            f"{skey}:{refusal.code}",
-            intake.site,
-            refusal.code,
-            refusal.detail,
-            len(refusal.files),
-            ACTOR,
-        )
+        entry = holding.hold(intake.conn, refused, ACTOR)
+    if entry.state != "held":
+        return None
+    needed = whole.files if whole and releasable(refusal.code) else ()
+    vault.keep(intake.home, entry.id, refusal.files, needed, intake.named)
     return {
-        "quarantine": number,
+        "quarantine": entry.id,
         "reason": str(refusal.code),
         "detail": refusal.sentence,
-        "files": [str(path) for path in refusal.files],
+        "files": [intake.named(path) for path in refusal.files],
     }
 
 
@@ -95,13 +134,15 @@ def _key_of(intake: Intake, series: Series) -> str:
     return series_key(intake.key, series.uid) if series.uid else key_of_files(intake.key, series.files)
 
 
-def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str, Any] | None:
+def _accept(
+    intake: Intake, skey: str, series: Series, stack: Stack, release: Release
+) -> dict[str, Any] | None:
     scanned = load_volume(stack)
     reading = to_reading_grid(scanned)
     clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
-        series_key=skey,
+        series_key=skey if release.replaced is None else f"{skey}:{len(stack.slices)}",
         patient=pseudonym(intake.key, intake.site, series.patient),
         site=intake.site,
         manufacturer=manufacturer,
@@ -120,6 +161,8 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
     )
     with intake.conn.transaction():
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR)
+        if case_id is not None and release.over:
+            remember(intake.conn, case_id, release.over, release.replaced, ACTOR)
     if case_id is None:
         return None
     return {

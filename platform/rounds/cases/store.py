@@ -1,4 +1,4 @@
-"""Cases, patients and quarantined scans in the database."""
+"""Cases and patients in the database."""
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -37,15 +37,11 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Quarantined:
-    """A refused scan; its files are named in the operator's own folder, never here."""
+class Standing:
+    """The case that a series became, and how many slices it had then."""
 
-    id: int
-    site: str
-    reason: str
-    detail: str
-    file_count: int
-    state: str
+    case_id: int
+    slices: int
 
 
 def accept(conn: Connection, case: NewCase, schemes: Sequence[str], actor: str) -> int | None:
@@ -91,29 +87,23 @@ def tell(conn: Connection, patient: str, facts: PatientFacts, actor: str) -> Non
         record(conn, actor, "tell", "patient", patient, detail={"diagnosis": facts.diagnosis})
 
 
-def quarantine(
-    conn: Connection, key: str, site: str, reason: str, detail: str, files: int, actor: str
-) -> int:
-    """Hold a refused scan back; the same scan refused again adds nothing. Return its number."""
+def known(conn: Connection, series_key: str) -> Standing | None:
+    """Return the case that this series became, the newest where a later delivery replaced it, or None."""
     row = conn.execute(
         """
-        INSERT INTO quarantine (series_key, site, reason, detail, file_count) VALUES (%s, %s, %s, %s, %s)
-        ON CONFLICT (series_key) DO NOTHING RETURNING id
+        SELECT id, source_slices FROM cases WHERE series_key = %(key)s OR series_key LIKE %(key)s || ':%%'
+        ORDER BY source_slices DESC, id DESC LIMIT 1
         """,
-        (key, site, reason, detail, files),
+        {"key": series_key},
     ).fetchone()
-    if row is None:
-        found = conn.execute("SELECT id FROM quarantine WHERE series_key = %s", (key,)).fetchone()
-        assert found is not None  # noqa: S101 (the conflict)
-        return int(found["id"])
-    record(conn, actor, "quarantine", "scan", row["id"], reason, {"detail": detail, "files": files})
-    return int(row["id"])
+    return Standing(int(row["id"]), int(row["source_slices"])) if row else None
 
 
-def known(conn: Connection, series_key: str) -> int | None:
-    """Return the case that this series became, or None."""
-    row = conn.execute("SELECT id FROM cases WHERE series_key = %s", (series_key,)).fetchone()
-    return int(row["id"]) if row else None
+def remember_release(conn: Connection, case_id: int, over: Sequence[str], replaced: int | None) -> None:
+    """Write down over which refusals a case was let in, and which case it stands in for."""
+    conn.execute(
+        "UPDATE cases SET released_over = %s, replaces = %s WHERE id = %s", (list(over), replaced, case_id)
+    )
 
 
 def get(conn: Connection, case_id: int) -> Case:
@@ -134,14 +124,6 @@ def everything(conn: Connection) -> list[dict[str, Any]]:
         FROM cases c JOIN patients p ON p.id = c.patient_id ORDER BY c.id
         """
     ).fetchall()
-
-
-def held(conn: Connection) -> list[Quarantined]:
-    """Return the scans that are held back, oldest first."""
-    found = conn.execute(
-        "SELECT id, site, reason, detail, file_count, state FROM quarantine WHERE state = 'held' ORDER BY id"
-    )
-    return [Quarantined(**row) for row in found]
 
 
 def _listed(value: Any) -> Any:

@@ -22,6 +22,8 @@ class Reason(StrEnum):
     MISSING_RESCALE = "missing_rescale"
     MISSING_GEOMETRY = "missing_geometry"
     THICKNESS_OUT_OF_RANGE = "thickness_out_of_range"
+    UNSAFE_ARCHIVE = "unsafe_archive"
+    MORE_SLICES_THAN_BEFORE = "more_slices_than_before"
     UNCLEAR_IDENTITY = "unclear_identity"
     UNDECODABLE = "undecodable"
 
@@ -48,6 +50,10 @@ _SENTENCES = {
     Reason.MISSING_RESCALE: "Rescale slope or intercept is missing, so grey values cannot become HU: export again.",
     Reason.MISSING_GEOMETRY: "Size, pixel spacing, orientation or position is missing or impossible: export again.",
     Reason.THICKNESS_OUT_OF_RANGE: "The slice thickness or spacing is outside what a chest CT has.",
+    Reason.UNSAFE_ARCHIVE: "This archive cannot be unpacked safely: send the files themselves, or a plain zip of them.",
+    Reason.MORE_SLICES_THAN_BEFORE: (
+        "This series is a case already and has more slices now: release it to replace that case, or discard it."
+    ),
     Reason.UNCLEAR_IDENTITY: "The files do not say which one series of which one patient they are: export again.",
     Reason.UNDECODABLE: "The files are damaged or compressed in a way that cannot be read: export again.",
 }

@@ -41,6 +41,8 @@ def links(person: Person | None) -> list[tuple[str, str]]:
         found.append(("/batches", "Batches"))
     if oversees(person):
         found += [("/cases", "Cases"), ("/datasets", "Datasets"), ("/models", "Models")]
+    if {Role.ENGINEER, Role.ADMIN} & set(person.roles):
+        found.append(("/quarantine", "Quarantine"))
     return found
 
 
