@@ -32,7 +32,7 @@ def release(conn: Connection, number: int, actor: str, why: str) -> Quarantined:
     found = holding.get(conn, number)
     obstacle = obstacle_to_release(conn, found) if found.state == "held" else ""
     if obstacle:
-        raise NotReleasable(obstacle)
+        raise NotReleasable(f"{obstacle} {sentence(found.reason)}")
     return holding.decide(conn, number, "released", actor, _worded(why))
 
 
@@ -44,7 +44,7 @@ def discard(conn: Connection, number: int, actor: str, why: str) -> Quarantined:
 def obstacle_to_release(conn: Connection, found: Quarantined) -> str:
     """Say in one sentence why a scan can never be released as it is, or return an empty text."""
     if not releasable(found.reason):
-        return f"{sentence(found.reason)} This cannot be overridden: a volume made of these files would be wrong."
+        return "This refusal cannot be overridden, whatever the reason: a case made of these files would not be sound."
     standing = store.known(conn, found.series)
     if standing is not None and found.reason != Reason.MORE_SLICES_THAN_BEFORE:
         return f"The series is case {standing.case_id} without these files already: discard them."
