@@ -19,10 +19,14 @@ from rounds import orchestration
 from rounds.app import create_app
 from rounds.cases import holding, quarantine, vault
 from rounds.cases.holding import AlreadyDecided
+from rounds.cases.intake import take_in
 from rounds.cases.model import Refused
 from rounds.db import connect
+from rounds.imaging.series import find_series
 from rounds.settings import Settings
 from rounds.trail.store import history
+from rounds_flows.ingest import intake_for
+from rounds_flows.quarantine import carry_out
 
 pytestmark = pytest.mark.stack
 NEEDLES = {value.encode() for value in SECRETS.values()} | {b"MUSTERFRAU"}
@@ -186,6 +190,24 @@ def test_a_bomb_is_quarantined_with_its_code(stack: Settings, tmp_path: Path) ->
     assert entry["reason"] == "unsafe_archive"
     assert ingest(stack, tmp_path / "x.zip", "Bomb")["quarantined"][0]["quarantine"] == entry["quarantine"]
     assert "cannot be overridden" in refused(stack, "release", str(entry["quarantine"]), "--reason", "x")
+
+
+def test_a_release_cut_off_half_way_is_finished_once(stack: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", slices=8, series=f"{SERIES}.9")
+    series = find_series(tmp_path / "in").series[0]
+    with connect(stack) as conn:
+        intake = intake_for(stack, conn, "Cut")
+        number = int(take_in(intake, series).quarantined[0]["quarantine"])
+        with conn.transaction():
+            quarantine.release(conn, number, "operator", "known")
+        accepted = take_in(intake, series).accepted  # and then the power goes
+        assert accepted is not None
+        assert number in holding.unsettled(conn)
+        assert carry_out(stack, conn, number) == "became a case"
+        assert holding.get(conn, number).case_id == accepted["case"]
+        assert vault.look(stack.home, number) is None
+        assert carry_out(stack, conn, number) == "nothing to do"
+        assert number not in holding.unsettled(conn)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,9 @@ SUFFIXES = {".dcm", ".dicom", ".ima"}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 BLOCK = 2**20
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+END, END64 = b"PK\x05\x06", b"PK\x06\x06"
+END_BYTES = 22
+ENTRY_BYTES = 400  # what one entry takes in an archive's directory, generously
 _ENCRYPTED = 0x1
 
 
@@ -179,6 +183,7 @@ def _unpack(
 ) -> None:
     """Unpack one archive; its directory is judged whole before the first byte is written."""
     try:
+        _refuse_directory(archive, taken.limits)
         with zipfile.ZipFile(archive) as opened_zip:
             entries = [entry for entry in opened_zip.infolist() if not entry.is_dir()]
             _judge(entries, archive.stat().st_size, room, taken)
@@ -189,6 +194,28 @@ def _unpack(
                     broken.append(path)
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
         raise Damaged("the archive cannot be read") from error
+
+
+def _refuse_directory(archive: Path, limits: ZipLimits) -> None:
+    """Raise Unsafe for a directory that would fill the memory: it is read whole.
+
+    Its length stands in the last record of the archive or, in large ones, in the ZIP64 record 76 bytes before it.
+    """
+    with archive.open("rb") as file:
+        start = file.seek(max(0, archive.stat().st_size - 2**16 - END_BYTES))
+        tail = file.read()
+        bare = tail[-END_BYTES:-18] == END and tail[-2:] == b"\0\0"
+        at = len(tail) - END_BYTES if bare else tail.rfind(END)
+        if at < 0 or len(tail) < at + END_BYTES:
+            raise Damaged("the archive cannot be read")
+        size = struct.unpack_from("<L", tail, at + 12)[0]
+        if start + at >= 76:
+            file.seek(start + at - 76)
+            large = file.read(56)
+            if large[:4] == END64:
+                size = struct.unpack_from("<Q", large, 40)[0]
+    if size > limits.max_entries * ENTRY_BYTES:
+        raise Unsafe(f"more than {limits.max_entries} entries")
 
 
 def _judge(entries: Sequence[zipfile.ZipInfo], size: int, room: Path, taken: _Taken) -> None:

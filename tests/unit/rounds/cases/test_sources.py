@@ -156,6 +156,32 @@ def test_entries_that_overlap_are_refused(tmp_path: Path) -> None:
     assert "overlap" in refusal_of(tmp_path, path)
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_directory_that_would_fill_the_memory_is_not_read(tmp_path: Path, large: bool) -> None:
+    path = made(tmp_path / "x.zip", a=b"1")
+    data = path.read_bytes()
+    end = bytearray(data[-22:])
+    if large:
+        record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 2**32, 0)
+        data = data[:-22] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
+    else:
+        struct.pack_into("<L", end, 12, 2**31)
+        data = data[:-22]
+    path.write_bytes(data + end)
+    assert "entries" in refusal_of(tmp_path, path)
+
+
+def test_an_archive_in_the_zip64_form_with_a_comment_is_read(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", 12)
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted((tmp_path / "in").iterdir()):
+            with archive.open(file.name, "w", force_zip64=True) as entry:
+                entry.write(file.read_bytes())
+        archive.comment = b"exported by a workstation"
+    assert len(found_in(tmp_path, path).series[0].slices) == 12
+
+
 def test_one_damaged_entry_does_not_stop_the_others(tmp_path: Path) -> None:
     write_series(tmp_path / "in", 14)
     path = zipped(tmp_path / "x.zip", tmp_path / "in", zipfile.ZIP_STORED)
