@@ -151,7 +151,7 @@ def test_late_slices_are_held_and_a_release_replaces_the_case(stack: Settings, t
     write_series(tmp_path / "in", slices=18, series=f"{SERIES}.6")
     (entry,) = ingest(stack, tmp_path / "in", "Late")["quarantined"]
     assert entry["reason"] == "more_slices_than_before"
-    assert "18 slices now, 14 in the case" in entry["detail"]
+    assert "18 slices now, 14 when it became a case" in entry["detail"]
     done = told(stack, "release", str(entry["quarantine"]), "--reason", "the rest came late")
     assert done["outcome"] == "became a case"
     assert done["case"] != before["case"]
@@ -160,7 +160,7 @@ def test_late_slices_are_held_and_a_release_replaces_the_case(stack: Settings, t
             "SELECT replaces, source_slices FROM cases WHERE id = %s", (done["case"],)
         ).fetchone()
         stages = conn.execute("SELECT stage FROM labels WHERE case_id = %s", (before["case"],)).fetchall()
-    assert row == {"replaces": before["case"], "source_slices": 18}
+    assert row == {"replaces": [before["case"]], "source_slices": 18}
     assert [label["stage"] for label in stages] == ["withdrawn"]
     assert ingest(stack, tmp_path / "in", "Late") == {"accepted": [], "quarantined": [], "unchanged": 1}
 

@@ -12,8 +12,8 @@ import pydicom
 from rounds.cases import holding, store, vault
 from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome, Refused
-from rounds.cases.quarantine import remember
-from rounds.cases.waivers import by_code, facts, more_than_before, releasable, waive
+from rounds.cases.quarantine import let_in
+from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive
 from rounds.db import Connection
 from rounds.imaging.chest import median_lung_hu
 from rounds.imaging.deid import POLICY_VERSION, deidentify
@@ -50,10 +50,11 @@ class Intake:
 
 @dataclass(frozen=True)
 class Release:
-    """Over which reasons a person let a series in, and which case of the same series it stands in for."""
+    """Over which reasons a series is let in, which cases of it are replaced, and how many slices it has now."""
 
     over: tuple[str, ...]
-    replaced: int | None
+    replaced: tuple[int, ...]
+    delivered: int
 
 
 def take_in(intake: Intake, series: Series) -> Outcome:
@@ -68,18 +69,19 @@ def take_in(intake: Intake, series: Series) -> Outcome:
     released = holding.released_over(intake.conn, skey)
     verdict = examine(*waive(series, released))
     refused = list(verdict.refusals)
-    replaced = None
+    replaced: tuple[int, ...] = ()
     if standing is not None:
         more = more_than_before(series, verdict, standing.slices)
         if more is None:
             return Outcome(unchanged=1)
         if released.get(more.code, 0) < len(more.files):
             return _outcome(None, [set_aside(intake, skey, more, series)])
-        replaced = standing.case_id
+        replaced = standing.cases
+    release = Release(tuple(sorted(released)), replaced, delivered(series, verdict))
     accepted = None
     for stack in verdict.stacks:
         try:
-            accepted = _accept(intake, skey, series, stack, Release(tuple(sorted(released)), replaced))
+            accepted = _accept(intake, skey, series, stack, release)
         except VolumeRefused as error:
             refused.append(error.refusal)
         except (NotDicom, Unreadable) as error:
@@ -142,7 +144,7 @@ def _accept(
     clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
-        series_key=skey if release.replaced is None else f"{skey}:{len(stack.slices)}",
+        series_key=f"{skey}:after-{release.replaced[0]}" if release.replaced else skey,
         patient=pseudonym(intake.key, intake.site, series.patient),
         site=intake.site,
         manufacturer=manufacturer,
@@ -161,8 +163,9 @@ def _accept(
     )
     with intake.conn.transaction():
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR)
-        if case_id is not None and release.over:
-            remember(intake.conn, case_id, release.over, release.replaced, ACTOR)
+        if case_id is not None:
+            store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
+            let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
     if case_id is None:
         return None
     return {

@@ -56,14 +56,13 @@ def sentence(reason: str) -> str:
     return Reason(reason).sentence if reason in set(Reason) else reason.replace("_", " ")
 
 
-def remember(conn: Connection, case_id: int, over: Sequence[str], replaced: int | None, actor: str) -> None:
-    """Write on a new case over which refusals it was let in, and withdraw the labels of the case it replaces."""
-    store.remember_release(conn, case_id, over, replaced)
-    record(conn, actor, "let_in", "case", case_id, ", ".join(over), {"replaces": replaced})
-    if replaced is None:
+def let_in(conn: Connection, case_id: int, over: Sequence[str], replaced: Sequence[int], actor: str) -> None:
+    """Tell the trail over which refusals a case was let in; withdraw the labels of the cases it replaces."""
+    if not over:
         return
-    rows = conn.execute("SELECT id FROM labels WHERE case_id = %s ORDER BY id", (replaced,)).fetchall()
-    for row in rows:
+    record(conn, actor, "let_in", "case", case_id, ", ".join(over), {"replaces": list(replaced)})
+    rows = conn.execute("SELECT id FROM labels WHERE case_id = ANY (%s) ORDER BY id", (list(replaced),))
+    for row in rows.fetchall():
         if label_store.get(conn, row["id"]).stage is not Stage.WITHDRAWN:
             labels.withdraw(conn, row["id"], actor, f"case {case_id} of the same series has more slices")
 

@@ -1,5 +1,6 @@
 """Cases and patients in the database."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -36,11 +37,16 @@ class Case:
     created_at: Any
 
 
+PART = re.compile(r":\d+$")
+"""The key of a further volume of the same series; the first one is written last and has the key without."""
+
+
 @dataclass(frozen=True)
 class Standing:
-    """The case that a series became, and how many slices it had then."""
+    """The case that a series became, all its cases, and how many slices the series had when it came in."""
 
     case_id: int
+    cases: tuple[int, ...]
     slices: int
 
 
@@ -88,21 +94,32 @@ def tell(conn: Connection, patient: str, facts: PatientFacts, actor: str) -> Non
 
 
 def known(conn: Connection, series_key: str) -> Standing | None:
-    """Return the case that this series became, the newest where a later delivery replaced it, or None."""
-    row = conn.execute(
+    """Return the cases that stand for this series, those left out that a later delivery replaced, or None."""
+    rows = conn.execute(
         """
-        SELECT id, source_slices FROM cases WHERE series_key = %(key)s OR series_key LIKE %(key)s || ':%%'
-        ORDER BY source_slices DESC, id DESC LIMIT 1
+        SELECT id, series_key, coalesce(delivered, source_slices) AS delivered FROM cases c
+        WHERE (series_key = %(key)s OR series_key LIKE %(key)s || ':%%')
+            AND NOT EXISTS (SELECT FROM cases r WHERE c.id = ANY (r.replaces)) ORDER BY id
         """,
         {"key": series_key},
-    ).fetchone()
-    return Standing(int(row["id"]), int(row["source_slices"])) if row else None
+    ).fetchall()
+    whole = [row for row in rows if not PART.search(row["series_key"])]
+    if not whole:
+        return None
+    return Standing(
+        int(whole[-1]["id"]),
+        tuple(int(row["id"]) for row in rows),
+        max(int(row["delivered"]) for row in rows),
+    )
 
 
-def remember_release(conn: Connection, case_id: int, over: Sequence[str], replaced: int | None) -> None:
-    """Write down over which refusals a case was let in, and which case it stands in for."""
+def remember_release(
+    conn: Connection, case_id: int, over: Sequence[str], replaced: Sequence[int], delivered: int
+) -> None:
+    """Write down over which refusals a case was let in, which cases it stands in for, how many slices came."""
     conn.execute(
-        "UPDATE cases SET released_over = %s, replaces = %s WHERE id = %s", (list(over), replaced, case_id)
+        "UPDATE cases SET released_over = %s, replaces = %s, delivered = %s WHERE id = %s",
+        (list(over), list(replaced), delivered, case_id),
     )
 
 

@@ -72,18 +72,27 @@ def waive(series: Series, reasons: Collection[str], limits: Limits = LIMITS) -> 
     return replace(series, slices=slices), limits
 
 
-def more_than_before(series: Series, verdict: Verdict, before: int) -> Refusal | None:
-    """Return a refusal if a series that is a case already now has more slices than the case has; None if not.
+def delivered(series: Series, verdict: Verdict) -> int:
+    """Count the slices of a series: one that came twice is one, and screens and scouts do not count."""
+    return len({_identity(one) for one in _images(series, verdict)})
 
-    Slices that arrive twice are one, and screens and scouts that were set aside do not count.
-    """
-    aside = {path for one in verdict.refusals if one.code in ASIDE for path in one.files}
-    slices = [one for one in series.slices if one.path not in aside]
-    now = len({(one.instance_uid, one.position) if one.instance_uid else one.path for one in slices})
+
+def more_than_before(series: Series, verdict: Verdict, before: int) -> Refusal | None:
+    """Return a refusal if a series that is a case already has more slices now than it had then; None if not."""
+    now = delivered(series, verdict)
     if now <= before:
         return None
-    detail = f"{now} slices now, {before} in the case"
-    return Refusal(Reason.MORE_SLICES_THAN_BEFORE, detail, tuple(one.path for one in slices))
+    files = tuple(one.path for one in _images(series, verdict))
+    return Refusal(Reason.MORE_SLICES_THAN_BEFORE, f"{now} slices now, {before} when it became a case", files)
+
+
+def _images(series: Series, verdict: Verdict) -> list[SliceHeader]:
+    aside = {path for one in verdict.refusals if one.code in ASIDE for path in one.files}
+    return [one for one in series.slices if one.path not in aside]
+
+
+def _identity(one: SliceHeader) -> object:
+    return (one.instance_uid, one.position) if one.instance_uid else one.path
 
 
 def by_code(refusals: Sequence[Refusal]) -> list[Refusal]:

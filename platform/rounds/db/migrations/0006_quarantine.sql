@@ -3,7 +3,9 @@
 
 ALTER TABLE cases
     ADD COLUMN released_over text[] NOT NULL DEFAULT '{}',  -- reason codes that a person set aside
-    ADD COLUMN replaces bigint REFERENCES cases;            -- the case of the same series when it had fewer slices
+    ADD COLUMN replaces bigint[] NOT NULL DEFAULT '{}',     -- cases of the same series when it had fewer slices
+    ADD COLUMN delivered integer;                           -- slices of the series when it was taken in
+UPDATE cases SET delivered = source_slices;
 
 ALTER TABLE quarantine
     ADD COLUMN series text,                        -- keyed digest of the series; series_key adds the reason

@@ -104,7 +104,7 @@ def test_more_slices_than_before_are_noticed_and_copies_are_not(tmp_path: Path) 
     assert refusal is not None
     assert (refusal.code, refusal.detail) == (
         Reason.MORE_SLICES_THAN_BEFORE,
-        "16 slices now, 14 in the case",
+        "16 slices now, 14 when it became a case",
     )
     for path in list(tmp_path.iterdir()):
         shutil.copy(path, tmp_path / f"{path.name}-again")
