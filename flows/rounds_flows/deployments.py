@@ -26,6 +26,7 @@ class Deployment:
 
 DEPLOYMENTS = (
     Deployment("ingest"),
+    Deployment("quarantine"),
     Deployment("batch"),
     Deployment("sync", every=timedelta(minutes=2)),
     Deployment("train"),

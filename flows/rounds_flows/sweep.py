@@ -12,6 +12,7 @@ from prefect.states import Scheduled
 
 from rounds.batches import store as batches
 from rounds.batches.model import BatchState
+from rounds.cases import holding
 from rounds.db import connect
 from rounds.labels import tasks
 from rounds.labels.placing import Placer
@@ -21,20 +22,24 @@ from rounds.labelstudio.tasks import delete_task
 from rounds.objects import ObjectStore
 from rounds.settings import load_settings
 from rounds_flows.batch import batch, place
+from rounds_flows.quarantine import quarantine
 
 RENEW_BEFORE = timedelta(days=2)
 
 
 @flow(name="sweep")
 def sweep() -> None:
-    """Re-schedule dead runs, place missing tasks, renew slice addresses, remove tasks of withdrawn labels."""
+    """Re-schedule dead runs, place missing tasks, renew slice addresses, carry out what was decided."""
     revived = revive_dead_runs()
     mend_tasks()
     place(None)
     with connect(load_settings()) as conn:
         stuck = [found.id for found in batches.everything(conn) if found.state is BatchState.OPEN]
+        waiting = holding.unsettled(conn)
     for batch_id in stuck:
         batch(batch_id)
+    for number in waiting:
+        quarantine(number)
     get_run_logger().info("%d runs re-scheduled, %d batches started", revived, len(stuck))
 
 

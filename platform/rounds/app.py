@@ -13,6 +13,7 @@ from rounds.audits import pages as audits_pages
 from rounds.batches import api as batches_api
 from rounds.batches import pages as batches_pages
 from rounds.cases import pages as cases_pages
+from rounds.cases import quarantine_pages
 from rounds.checks import api as checks_api
 from rounds.checks import pages as checks_pages
 from rounds.datasets import pages as datasets_pages
@@ -44,6 +45,7 @@ ROUTERS = (
     batches_pages.router,
     cases_pages.router,
     cases_pages.cohort_router,
+    quarantine_pages.router,
     datasets_pages.router,
     releases_pages.router,
 )

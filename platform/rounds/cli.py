@@ -10,6 +10,7 @@ import psycopg
 from rounds import __version__
 from rounds.batches.commands import batch
 from rounds.cases.commands import cases, ingest
+from rounds.cases.quarantine_commands import quarantine
 from rounds.datasets.commands import dataset
 from rounds.demo.commands import demo
 from rounds.people.commands import people
@@ -25,7 +26,10 @@ def rounds() -> None:
     """Annotation rounds and staged active learning for medical CT."""
 
 
-for command in (up, down, status, demo, ingest, cases, batch, people, dataset, train, models, report, trail):
+for command in (
+    *(up, down, status, demo, ingest, cases, quarantine),
+    *(batch, people, dataset, train, models, report, trail),
+):
     rounds.add_command(command)
 
 

@@ -78,15 +78,16 @@ class Hospital:
 def hospital(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("scans")
     with own_database(stack, "rounds_test_export") as own, connect(own) as conn:
-        intake = Intake(conn, ObjectStore.from_settings(own), KEY, "north", (-1024, 350), ("lesion", "lobes"))
+        intake = Intake(
+            conn, ObjectStore.from_settings(own), KEY, "north", (-1024, 350), ("lesion", "lobes"), folder
+        )
         found = []
         for index, step in enumerate((1.25, 2.5, 2.5)):
             where = folder / str(index)
             uid = f"1.2.826.0.1.3680043.2.1125.{index + 1}"
             write_series(where, slices=round(150 / step), step=step, series=uid, patient=f"ERIKA-{index}")
             (series,) = find_series(where).series
-            accepted = take_in(intake, series).accepted
-            assert accepted is not None
+            (accepted,) = take_in(intake, series).accepted
             found.append(int(accepted["case"]))
         built = Hospital(own, *found)
         staff = {short: hire(conn, short, roles) for short, roles in STAFF.items()}

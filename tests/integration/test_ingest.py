@@ -16,7 +16,7 @@ import pydicom
 import pytest
 from tests.integration.scans import SECRETS, write_series
 
-from rounds.cases import spool, store
+from rounds.cases import holding, spool, store
 from rounds.cases.archive import unpack
 from rounds.db import connect
 from rounds.imaging.nifti import decode_volume
@@ -132,10 +132,10 @@ def test_refused_series_are_quarantined_once_with_their_files(stack: Settings, t
     assert [entry["reason"] for entry in first["quarantined"]] == ["missing_slice"]
     assert len(first["quarantined"][0]["files"]) == 19
     with connect(stack) as conn:
-        before = len(store.held(conn))
+        before = len(holding.listing(conn))
     again = ingest(stack, tmp_path / "gap", "Refused")
     with connect(stack) as conn:
-        assert len(store.held(conn)) == before
+        assert len(holding.listing(conn)) == before
     assert again["quarantined"][0]["quarantine"] == first["quarantined"][0]["quarantine"]
 
 

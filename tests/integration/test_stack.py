@@ -223,7 +223,7 @@ def test_nobody_signs_up_to_label_studio_without_an_invitation(stack: Settings) 
 def test_prefect_knows_the_deployments_schedules_them_and_sends_nothing_home(stack: Settings) -> None:
     api = stack.require("prefect_api_url")
     known = {row["name"]: row for row in httpx.post(f"{api}/deployments/filter", json={}).json()}
-    assert {"ingest", "batch", "sync", "train", "prelabel", "sweep"} == set(known)
+    assert {"ingest", "quarantine", "batch", "sync", "train", "prelabel", "sweep"} == set(known)
     assert all(row["entrypoint"] == f"rounds_flows.{name}.{name}" for name, row in known.items())
     assert {name for name, row in known.items() if row["schedules"]} == {"sync", "sweep"}
     server = httpx.get(f"{api}/admin/settings").json()["server"]

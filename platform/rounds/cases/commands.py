@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from rounds.cases import spool, store
+from rounds.cases import holding, spool, store
 from rounds.cases.model import Format, read_manifest
+from rounds.cases.quarantine import row_of
 from rounds.db import connect
 from rounds.orchestration import FlowRun, start_flow, wait_for
 from rounds.settings import Settings, load_settings
@@ -73,7 +74,7 @@ def cases(context: click.Context, quarantined: bool, as_json: bool) -> None:
         return
     with connect(load_settings()) as conn:
         if quarantined:
-            rows = [vars(entry) for entry in store.held(conn)]
+            rows = [row_of(entry) for entry in holding.listing(conn)]
         else:
             rows = [dict(row) for row in store.everything(conn)]
     emit(rows, as_json, table("Quarantine" if quarantined else "Cases", rows))

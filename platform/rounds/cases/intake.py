@@ -2,16 +2,18 @@
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
 
-from rounds.cases import store
+from rounds.cases import holding, store, vault
 from rounds.cases.archive import pack
-from rounds.cases.model import NewCase, Outcome
+from rounds.cases.model import NewCase, Outcome, Refused
+from rounds.cases.quarantine import let_in
+from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
 from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
@@ -32,7 +34,10 @@ ACTOR = "flow:ingest"
 
 @dataclass(frozen=True)
 class Intake:
-    """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices."""
+    """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices.
+
+    `home` is the state folder, and `named` tells what an unpacked file is called where it came from.
+    """
 
     conn: Connection
     objects: ObjectStore
@@ -40,6 +45,17 @@ class Intake:
     site: str
     window: Window
     schemes: tuple[str, ...]
+    home: Path
+    named: Callable[[Path], str] = str
+
+
+@dataclass(frozen=True)
+class Release:
+    """Over which reasons a series is let in, which cases of it are replaced, and how many slices it has now."""
+
+    over: tuple[str, ...]
+    replaced: tuple[int, ...]
+    delivered: int
 
 
 def take_in(intake: Intake, series: Series) -> Outcome:
@@ -47,44 +63,70 @@ def take_in(intake: Intake, series: Series) -> Outcome:
 
     Bytes go to the object store first and the row is written last, in one transaction, so that a process killed
     anywhere in between leaves nothing that a second run would double. Of several volumes in one series the first has
-    the series' key and is written last, so that a known key means that all of them are in.
+    the series' key and is written last, so that a known key means that all of them are in. Reasons over which a person
+    released the series are set aside.
     """
     skey = _key_of(intake, series)
-    if store.known(intake.conn, skey) is not None:
-        return Outcome(unchanged=1)
-    verdict = examine(series)
-    held = [set_aside(intake, skey, refusal) for refusal in verdict.refusals]
+    standing = store.known(intake.conn, skey)
+    released = holding.released_over(intake.conn, skey)
+    verdict = examine(*waive(series, released))
+    replaced: tuple[int, ...] = ()
+    if standing is not None:
+        more = more_than_before(series, verdict, standing.slices)
+        if more is None:
+            return Outcome(unchanged=1)
+        if released.get(more.code, 0) < len(more.files):
+            return _outcome([], [set_aside(intake, skey, more, series)])
+        replaced = standing.cases
+    release = Release(tuple(sorted(released)), replaced, delivered(series, verdict))
+    refused = list(verdict.refusals)
     accepted = []
     for index, stack in reversed(list(enumerate(verdict.stacks))):
-        key = f"{skey}:{index}" if index else skey
         try:
-            case = _accept(intake, key, series, stack)
+            case = _accept(intake, f"{skey}:{index}" if index else skey, series, stack, release)
         except VolumeRefused as error:
-            held.append(set_aside(intake, key, error.refusal))
+            refused.append(error.refusal)
         except (NotDicom, Unreadable) as error:
-            held.append(set_aside(intake, key, Refusal(Reason.UNDECODABLE, str(error), series.files)))
+            refused.append(Refusal(Reason.UNDECODABLE, str(error), series.files))
         else:
             accepted += [case] if case is not None else []
-    return Outcome(tuple(accepted), tuple(held), unchanged=int(not accepted and not held))
+    whole = None if accepted else series
+    return _outcome(accepted, [set_aside(intake, skey, refusal, whole) for refusal in by_code(refused)])
 
 
-def set_aside(intake: Intake, skey: str, refusal: Refusal) -> dict[str, Any]:
-    """Quarantine refused files; what is returned names them, for the operator's own eyes."""
+def _outcome(accepted: list[dict[str, Any]], entries: list[dict[str, Any] | None]) -> Outcome:
+    held = tuple(entry for entry in entries if entry is not None)
+    return Outcome(tuple(accepted), held, unchanged=int(not accepted and not held))
+
+
+def set_aside(
+    intake: Intake, skey: str, refusal: Refusal, whole: Series | None = None
+) -> dict[str, Any] | None:
+    """Quarantine refused files and keep what a release of the `whole` series would need.
+
+    What is returned names the files, for the operator's own eyes; None if a person has dealt with them before.
+    """
+    of_series = {one.path: one for one in whole.slices} if whole else {}
+    known = [of_series[path] for path in refusal.files if path in of_series]
+    refused = Refused(
+        skey,
+        intake.site,
+        refusal.code,
+        refusal.detail,
+        len(refusal.files),
+        facts(known or of_series.values()),
+    )
     with intake.conn.transaction():
-        number = store.quarantine(
-            intake.conn,
-            f"{skey}:{refusal.code}",
-            intake.site,
-            refusal.code,
-            refusal.detail,
-            len(refusal.files),
-            ACTOR,
-        )
+        entry = holding.hold(intake.conn, refused, ACTOR)
+    if entry.state != "held":
+        return None
+    needed = whole.files if whole and releasable(refusal.code) else ()
+    vault.keep(intake.home, entry.id, refusal.files, needed, intake.named)
     return {
-        "quarantine": number,
+        "quarantine": entry.id,
         "reason": str(refusal.code),
         "detail": refusal.sentence,
-        "files": [str(path) for path in refusal.files],
+        "files": [intake.named(path) for path in refusal.files],
     }
 
 
@@ -98,17 +140,19 @@ def _key_of(intake: Intake, series: Series) -> str:
     return series_key(intake.key, series.uid) if series.uid else key_of_files(intake.key, series.files)
 
 
-def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str, Any] | None:
+def _accept(
+    intake: Intake, skey: str, series: Series, stack: Stack, release: Release
+) -> dict[str, Any] | None:
     scanned = load_volume(stack)
-    _refuse_if(range_fault(scanned), stack)
+    _refuse_if(range_fault(scanned), stack, release)
     reading = to_reading_grid(scanned)
     lungs = find_lungs(reading)
-    _refuse_if(chest_fault(lungs), stack)
+    _refuse_if(chest_fault(lungs), stack, release)
     clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
-        series_key=skey,
+        series_key=f"{skey}:after-{release.replaced[0]}" if release.replaced else skey,
         patient=pseudonym(intake.key, intake.site, series.patient),
         site=intake.site,
         manufacturer=manufacturer,
@@ -127,6 +171,9 @@ def _accept(intake: Intake, skey: str, series: Series, stack: Stack) -> dict[str
     )
     with intake.conn.transaction():
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
+        if case_id is not None:
+            store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
+            let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
     if case_id is None:
         return None
     return {
@@ -154,8 +201,8 @@ def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
         raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
 
 
-def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack) -> None:
-    if fault is not None:
+def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack, release: Release) -> None:
+    if fault is not None and not waived(fault[0], release.over):
         code, detail = fault
         raise VolumeRefused(Refusal(code, detail, tuple(one.path for one in stack.slices)))
 

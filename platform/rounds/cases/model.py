@@ -64,6 +64,18 @@ class NewCase:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A scan that was refused, as the database may know it: numbers and codes, no name, no path."""
+
+    series: str
+    site: str
+    reason: str
+    detail: str
+    files: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one series: cases (one for each of its volumes), quarantine entries, both, or nothing new."""
 

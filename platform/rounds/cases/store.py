@@ -1,5 +1,6 @@
-"""Cases, patients and quarantined scans in the database."""
+"""Cases and patients in the database."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -36,16 +37,17 @@ class Case:
     created_at: Any
 
 
-@dataclass(frozen=True)
-class Quarantined:
-    """A refused scan; its files are named in the operator's own folder, never here."""
+PART = re.compile(r":\d+$")
+"""The key of a further volume of the same series; the first one is written last and has the key without."""
 
-    id: int
-    site: str
-    reason: str
-    detail: str
-    file_count: int
-    state: str
+
+@dataclass(frozen=True)
+class Standing:
+    """The case that a series became, all its cases, and how many slices the series had when it came in."""
+
+    case_id: int
+    cases: tuple[int, ...]
+    slices: int
 
 
 def accept(
@@ -99,29 +101,34 @@ def tell(conn: Connection, patient: str, facts: PatientFacts, actor: str) -> Non
         record(conn, actor, "tell", "patient", patient, detail={"diagnosis": facts.diagnosis})
 
 
-def quarantine(
-    conn: Connection, key: str, site: str, reason: str, detail: str, files: int, actor: str
-) -> int:
-    """Hold a refused scan back; the same scan refused again adds nothing. Return its number."""
-    row = conn.execute(
+def known(conn: Connection, series_key: str) -> Standing | None:
+    """Return the cases that stand for this series, those left out that a later delivery replaced, or None."""
+    rows = conn.execute(
         """
-        INSERT INTO quarantine (series_key, site, reason, detail, file_count) VALUES (%s, %s, %s, %s, %s)
-        ON CONFLICT (series_key) DO NOTHING RETURNING id
+        SELECT id, series_key, coalesce(delivered, source_slices) AS delivered FROM cases c
+        WHERE (series_key = %(key)s OR series_key LIKE %(key)s || ':%%')
+            AND NOT EXISTS (SELECT FROM cases r WHERE c.id = ANY (r.replaces)) ORDER BY id
         """,
-        (key, site, reason, detail, files),
-    ).fetchone()
-    if row is None:
-        found = conn.execute("SELECT id FROM quarantine WHERE series_key = %s", (key,)).fetchone()
-        assert found is not None  # noqa: S101 (the conflict)
-        return int(found["id"])
-    record(conn, actor, "quarantine", "scan", row["id"], reason, {"detail": detail, "files": files})
-    return int(row["id"])
+        {"key": series_key},
+    ).fetchall()
+    whole = [row for row in rows if not PART.search(row["series_key"])]
+    if not whole:
+        return None
+    return Standing(
+        int(whole[-1]["id"]),
+        tuple(int(row["id"]) for row in rows),
+        max(int(row["delivered"]) for row in rows),
+    )
 
 
-def known(conn: Connection, series_key: str) -> int | None:
-    """Return the case that this series became, or None."""
-    row = conn.execute("SELECT id FROM cases WHERE series_key = %s", (series_key,)).fetchone()
-    return int(row["id"]) if row else None
+def remember_release(
+    conn: Connection, case_id: int, over: Sequence[str], replaced: Sequence[int], delivered: int
+) -> None:
+    """Write down over which refusals a case was let in, which cases it stands in for, how many slices came."""
+    conn.execute(
+        "UPDATE cases SET released_over = %s, replaces = %s, delivered = %s WHERE id = %s",
+        (list(over), list(replaced), delivered, case_id),
+    )
 
 
 def get(conn: Connection, case_id: int) -> Case:
@@ -142,14 +149,6 @@ def everything(conn: Connection) -> list[dict[str, Any]]:
         FROM cases c JOIN patients p ON p.id = c.patient_id ORDER BY c.id
         """
     ).fetchall()
-
-
-def held(conn: Connection) -> list[Quarantined]:
-    """Return the scans that are held back, oldest first."""
-    found = conn.execute(
-        "SELECT id, site, reason, detail, file_count, state FROM quarantine WHERE state = 'held' ORDER BY id"
-    )
-    return [Quarantined(**row) for row in found]
 
 
 def _listed(value: Any) -> Any:

@@ -11,7 +11,8 @@ def listing(conn: Connection, before: int | None) -> list[dict[str, Any]]:
     """Return up to a page of cases with ids below `before`, newest first; spacing (z, y, x) in mm."""
     return conn.execute(
         """
-        SELECT c.id, c.site, c.manufacturer, c.scanner, c.source_slices, c.shape, c.spacing,
+        SELECT c.id, c.site, c.manufacturer, c.scanner, c.source_slices, c.shape, c.spacing, c.released_over,
+               c.replaces,
                ARRAY(SELECT scheme || ': ' || stage FROM labels l WHERE l.case_id = c.id ORDER BY scheme) AS stages,
                ARRAY(SELECT l.id FROM labels l WHERE l.case_id = c.id ORDER BY l.scheme) AS labels
         FROM cases c WHERE %(before)s::bigint IS NULL OR c.id < %(before)s ORDER BY c.id DESC LIMIT %(page)s

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     SHORT_RANGE = "short_range"
     NOT_A_CHEST = "not_a_chest"
     LOSSY_COMPRESSION = "lossy_compression"
+    UNSAFE_ARCHIVE = "unsafe_archive"
+    MORE_SLICES_THAN_BEFORE = "more_slices_than_before"
     UNCLEAR_IDENTITY = "unclear_identity"
     UNDECODABLE = "undecodable"
     RESIDUAL_IDENTITY = "residual_identity"
@@ -55,6 +57,10 @@ _SENTENCES = {
     Reason.SHORT_RANGE: "The slices cover too little height for a chest: check that the whole series was sent.",
     Reason.NOT_A_CHEST: "No lungs are seen, or only a small part of them: send the series of the chest.",
     Reason.LOSSY_COMPRESSION: "The images were compressed with loss, too strongly: send them uncompressed or lossless.",
+    Reason.UNSAFE_ARCHIVE: "This archive cannot be unpacked safely: send the files themselves, or a plain zip of them.",
+    Reason.MORE_SLICES_THAN_BEFORE: (
+        "This series is a case already and has more slices now: release it to replace that case, or discard it."
+    ),
     Reason.UNCLEAR_IDENTITY: "The files do not say which one series of which one patient they are: export again.",
     Reason.UNDECODABLE: "The files are damaged or compressed in a way that cannot be read: export again.",
     Reason.RESIDUAL_IDENTITY: (

@@ -18,6 +18,8 @@ from urllib3.exceptions import HTTPError as StoreUnreachable
 
 from rounds.batches.model import IllegalBatchMove
 from rounds.batches.store import UnknownBatch
+from rounds.cases.holding import AlreadyDecided, UnknownScan
+from rounds.cases.quarantine import NotReleasable, ReasonMissing
 from rounds.checks.model import BadVerdict
 from rounds.datasets.store import UnknownDataset
 from rounds.labels.model import IllegalMove
@@ -49,12 +51,16 @@ STATUS: dict[type[Exception], int] = {
     UnknownModel: 404,
     UnknownDataset: 404,
     UnknownSlice: 404,
+    UnknownScan: 404,
     NoMaskYet: 404,
     IllegalMove: 409,
     IllegalBatchMove: 409,
     StaleRevision: 409,
+    AlreadyDecided: 409,
+    NotReleasable: 409,
     NothingToRollBack: 409,
     BadVerdict: 422,
+    ReasonMissing: 422,
     TooManyAttempts: 429,
     ObjectMissing: 502,
     ObjectCorrupt: 502,

@@ -46,6 +46,8 @@ def links(person: Person | None) -> list[tuple[str, str]]:
             ("/datasets", "Datasets"),
             ("/models", "Models"),
         ]
+    if {Role.ENGINEER, Role.ADMIN} & set(person.roles if person else ()):
+        found.append(("/quarantine", "Quarantine"))
     return found
 
 
