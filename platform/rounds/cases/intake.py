@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,12 @@ def take_in(intake: Intake, series: Series) -> Outcome:
         replaced = standing.cases
     release = Release(tuple(sorted(released)), replaced, delivered(series, verdict))
     refused = list(verdict.refusals)
+    base = f"{skey}:after-{replaced[0]}" if replaced else skey
     accepted = []
     for index, stack in reversed(list(enumerate(verdict.stacks))):
+        key, how = (f"{base}:{index}", replace(release, replaced=())) if index else (base, release)
         try:
-            case = _accept(intake, f"{skey}:{index}" if index else skey, series, stack, release)
+            case = _accept(intake, key, series, stack, how)
         except VolumeRefused as error:
             refused.append(error.refusal)
         except (NotDicom, Unreadable) as error:
@@ -152,7 +154,7 @@ def _accept(
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
-        series_key=f"{skey}:after-{release.replaced[0]}" if release.replaced else skey,
+        series_key=skey,
         patient=pseudonym(intake.key, intake.site, series.patient),
         site=intake.site,
         manufacturer=manufacturer,
