@@ -191,7 +191,7 @@ def places_with(settings: Settings, needles: set[bytes]) -> Iterator[str]:
     """Yield every place that holds one of the needles: all tables, all objects, all files of the state folder.
 
     The state folder holds Label Studio's and Prefect's databases and every log. PostgreSQL's own files are read as
-    rows, since they may be compressed. The operator's private copies of scans that may be released are left out: they are
+    rows, since they may be compressed. Private copies of scans that may be released are left out: they are
     scans as they came, in a folder of his own (docs/decisions/0009), and other tests leave some there.
     """
     with connect(settings) as conn:
