@@ -24,6 +24,7 @@ from rounds.settings import load_settings
 from rounds_flows.batch import batch, place
 from rounds_flows.quarantine import quarantine
 
+OPENING_TAKES = timedelta(minutes=30)  # a batch open for longer has lost its flow run
 RENEW_BEFORE = timedelta(days=2)
 
 
@@ -34,7 +35,9 @@ def sweep() -> None:
     mend_tasks()
     place(None)
     with connect(load_settings()) as conn:
-        stuck = [found.id for found in batches.everything(conn) if found.state is BatchState.OPEN]
+        before = datetime.now(UTC) - OPENING_TAKES
+        opened = [found for found in batches.everything(conn) if found.state is BatchState.OPEN]
+        stuck = [found.id for found in opened if found.created_at < before]
         waiting = holding.unsettled(conn)
     for batch_id in stuck:
         batch(batch_id)

@@ -135,7 +135,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "Quality of the labels": (
         "stage", "new_cases", "first_pass", "kappa", "audited", "audit_failed", "defective_at_most",
     ),
-    "Models on the frozen test set, and what pre-labels save": (
+    "Models on the frozen test set, and the seconds that a label took": (
         "stage", "cases", "dice", "auc", "sensitivity", "specificity", "prelabelled", "seconds_per_label",
         "regions_kept",
     ),

@@ -105,11 +105,14 @@ def open_tasks(conn: Connection) -> list[Task]:
 
 
 def lacking(conn: Connection, batch_id: int | None = None) -> list[int]:
-    """Return labels that somebody has to draw and that have no task of his in Label Studio yet."""
+    """Return labels that somebody has to draw and that have no task of his in Label Studio yet.
+
+    Without a batch, all of those but in batches that are just being opened: they wait for their pre-labels.
+    """
     found = conn.execute(
         """
-        SELECT l.id FROM labels l WHERE l.stage IN ('annotating', 'revising')
-        AND (%(batch)s::bigint IS NULL OR l.batch_id = %(batch)s) AND NOT EXISTS (
+        SELECT l.id FROM labels l JOIN batches b ON b.id = l.batch_id WHERE l.stage IN ('annotating', 'revising')
+        AND (l.batch_id = %(batch)s OR (%(batch)s::bigint IS NULL AND b.state <> 'open')) AND NOT EXISTS (
             SELECT FROM tasks t WHERE t.label_id = l.id AND t.round = l.round + 1 AND t.annotator_id = l.annotator_id)
         ORDER BY l.id
         """,
