@@ -46,7 +46,7 @@ def take_service(browser: Browser, settings: Settings) -> None:
     shots = {
         "qa": {"batch": f"/batches/{batch}"},
         "senior": {"label": f"/labels/{label}"},
-        "engineer": {"models": "/models", "cases": "/cases"},
+        "engineer": {"models": "/models"},
     }
     for role, pages in shots.items():
         page = log_in(browser, settings, role)
@@ -103,6 +103,10 @@ def take_labelstudio(browser: Browser, settings: Settings) -> None:
     page.goto(f"{settings.labelstudio_url}/projects/{row['project_id']}/data?task={row['task_id']}")
     page.wait_for_selector("canvas", timeout=60_000)
     page.wait_for_timeout(6_000)
+    for _ in range(int(row["slices"]) // 2):
+        page.keyboard.press("Control+ArrowRight")
+        page.wait_for_timeout(200)
+    page.wait_for_timeout(2_000)
     save(page, "annotate")
 
 
