@@ -143,15 +143,15 @@ def test_a_release_without_its_copy_is_held_again(stack: Settings, tmp_path: Pat
 
 
 def test_late_slices_are_held_and_a_release_replaces_the_case(stack: Settings, tmp_path: Path) -> None:
-    write_series(tmp_path / "in", slices=14, series=f"{SERIES}.6")
+    write_series(tmp_path / "in", slices=40, series=f"{SERIES}.6")
     (before,) = ingest(stack, tmp_path / "in", "Late")["accepted"]
     for path in list((tmp_path / "in").iterdir()):
         shutil.copy(path, tmp_path / "in" / f"again-{path.name}")
     assert ingest(stack, tmp_path / "in", "Late") == {"accepted": [], "quarantined": [], "unchanged": 1}
-    write_series(tmp_path / "in", slices=18, series=f"{SERIES}.6")
+    write_series(tmp_path / "in", slices=44, series=f"{SERIES}.6")
     (entry,) = ingest(stack, tmp_path / "in", "Late")["quarantined"]
     assert entry["reason"] == "more_slices_than_before"
-    assert "18 slices now, 14 when it became a case" in entry["detail"]
+    assert "44 slices now, 40 when it became a case" in entry["detail"]
     done = told(stack, "release", str(entry["quarantine"]), "--reason", "the rest came late")
     assert done["outcome"] == "became a case"
     assert done["case"] != before["case"]
@@ -160,20 +160,20 @@ def test_late_slices_are_held_and_a_release_replaces_the_case(stack: Settings, t
             "SELECT replaces, source_slices FROM cases WHERE id = %s", (done["case"],)
         ).fetchone()
         stages = conn.execute("SELECT stage FROM labels WHERE case_id = %s", (before["case"],)).fetchall()
-    assert row == {"replaces": [before["case"]], "source_slices": 18}
+    assert row == {"replaces": [before["case"]], "source_slices": 44}
     assert [label["stage"] for label in stages] == ["withdrawn"]
     assert ingest(stack, tmp_path / "in", "Late") == {"accepted": [], "quarantined": [], "unchanged": 1}
 
 
 def test_a_zip_becomes_a_case_and_leaves_nothing_behind(stack: Settings, tmp_path: Path) -> None:
-    write_series(tmp_path / "in", slices=14, series=f"{SERIES}.7")
+    write_series(tmp_path / "in", slices=40, series=f"{SERIES}.7")
     write_series(tmp_path / "in" / "short", slices=5, series=f"{SERIES}.8")
     archive = tmp_path / "MUSTERFRAU.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted((tmp_path / "in").rglob("*.dcm")):
             packed.write(path, f"MUSTERFRAU/{path.relative_to(tmp_path / 'in')}")
     result = ingest(stack, archive, "Zip")
-    assert [case["source_slices"] for case in result["accepted"]] == [14]
+    assert [case["source_slices"] for case in result["accepted"]] == [40]
     (entry,) = result["quarantined"]
     assert entry["files"][0].startswith(f"{archive}!/MUSTERFRAU/short/")
     assert list((stack.home / "scratch").iterdir()) == []
