@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 from datetime import timedelta
+from mimetypes import guess_type
 from urllib.parse import urlsplit
 
 from minio import Minio
@@ -54,7 +55,8 @@ class ObjectStore:
         """
         ref = hashlib.sha256(data).hexdigest() + suffix
         if len(data) < ASK_FIRST or not self.has(ref):
-            self._client.put_object(self._bucket, _key(ref), io.BytesIO(data), len(data))
+            kind = guess_type(f"object{suffix}")[0] or "application/octet-stream"
+            self._client.put_object(self._bucket, _key(ref), io.BytesIO(data), len(data), content_type=kind)
         return ref
 
     def has(self, ref: str) -> bool:
