@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rounds_models.data import Case, DataError, Image, Mask, read_image, read_mask
-from rounds_models.lungs import Box, lung_box
+from rounds_models.lungs import Box, only_lungs
 
-_VERSION = 1
+_VERSION = 2
 _CHUNK = 64
 _MOST_CENTRES = 4096
 
@@ -82,8 +82,8 @@ class Cache:
     ) -> tuple[blosc2.NDArray, blosc2.NDArray | None]:
         image, _ = read_image(case.image, f"case {case.id}")
         mask = None if case.mask is None else read_mask(case.mask, image.shape, f"case {case.id}")
-        box = lung_box(image)
-        self._write(image_name, image[box], {"scan": {"shape": list(image.shape), "box": _ends(box)}})
+        lungs, box = only_lungs(image)
+        self._write(image_name, lungs, {"scan": {"shape": list(image.shape), "box": _ends(box)}})
         if mask is not None and mask_name is not None:
             found = np.argwhere(mask[box] > 0).astype(np.int32)
             every = max(1, -(-len(found) // _MOST_CENTRES))

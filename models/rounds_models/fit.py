@@ -76,7 +76,8 @@ def fit(
             batch, loss = _segmentation(cases, recipe, rng, where)
         else:
             batch, loss = _classification(cases, masks_from, recipe, rng, where)
-        trained = train(network, batch, loss, recipe, max_seconds, progress)
+        devices.arrange(network)
+        trained = train(network, batch, loss, recipe, recipe.steps_for(len(cases)), max_seconds, progress)
         unfinished = Model(network, recipe, 0.5, "", where)
         threshold = choose_threshold(unfinished, validation, masks_from)
     facts = _facts(data_set, trained, seed, len(cases), len(validation), where)

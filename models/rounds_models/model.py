@@ -99,4 +99,5 @@ def load(folder: Path, device: str = "auto", task: Task | None = None) -> Model:
     network = zoo.build(recipe.network, recipe.network_options)
     network.load_state_dict(weights)
     where = devices.choose(device)
+    devices.arrange(network)
     return Model(network.to(where).eval(), recipe, threshold, expected, where)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rounds_models.data import Image, Mask, Spacing, refuse_off_grid
-from rounds_models.lungs import lung_box
+from rounds_models.lungs import only_lungs
 from rounds_models.model import Model, ModelError
 from rounds_models.patches import to_unit
 from rounds_models.recipes import Recipe
@@ -26,15 +26,15 @@ class Segmentation:
 
 
 def predict_volume(model: Model, array: Image, spacing: Spacing) -> Segmentation:
-    """Segment lesions in HU (z, y, x) on the training grid, by a sliding window over the box of the lungs.
+    """Segment lesions in HU (z, y, x) on the training grid, by a sliding window over the lungs.
 
     Raises DataError when `spacing` (z, y, x) in mm is another grid's, ModelError for a classification model.
     """
     _refuse_other_task(model, "segmentation")
     refuse_off_grid(spacing, "the scan")
-    box = lung_box(array)
+    lungs, box = only_lungs(array)
     probability = np.zeros(array.shape, dtype=np.float32)
-    probability[box] = segment_crop(model, array[box])
+    probability[box] = segment_crop(model, lungs)
     return Segmentation((probability >= model.threshold).astype(np.uint8), probability)
 
 
@@ -45,8 +45,8 @@ def predict_case(model: Model, array: Image, mask: Mask, spacing: Spacing) -> fl
     """
     _refuse_other_task(model, "classification")
     refuse_off_grid(spacing, "the scan")
-    box = lung_box(array)
-    return classify_crop(model, array[box], mask[box])
+    lungs, box = only_lungs(array)
+    return classify_crop(model, lungs, mask[box])
 
 
 def _refuse_other_task(model: Model, task: str) -> None:

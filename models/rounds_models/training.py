@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from rounds_models.recipes import Recipe
 
 Progress = Callable[[float, float], None]
 _WARM_UP = 0.1
+_SETTLING = 40
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,14 @@ def train(
     batch: Callable[[], tuple[Tensor, Tensor]],
     loss: Callable[[Tensor, Tensor], Tensor],
     recipe: Recipe,
+    steps: int,
     max_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train in place on what `batch` gives, calling `progress(share, loss)` after each step.
+    """Train in place for `steps` steps on what `batch` gives, calling `progress(share, loss)` after each step.
+
+    Batch statistics are then averaged over 40 batches of their own: those of a running average of small batches lag and
+    waver (Wu and Johnson 2021).
 
     With `max_seconds` the learning rate falls with the clock when that is ahead of the steps, so the weights
     then depend on the machine's speed.
@@ -56,7 +62,7 @@ def train(
     optimiser = torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     network.train()
     started, log, recent = time.monotonic(), list[LogEntry](), list[float]()
-    every, step, share = max(1, recipe.steps // 20), 0, 0.0
+    every, step, share = max(1, steps // 20), 0, 0.0
     while share < 1.0:
         rate = recipe.learning_rate * learning_rate_at(share)
         for group in optimiser.param_groups:
@@ -68,7 +74,7 @@ def train(
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         step += 1
-        share = step / recipe.steps
+        share = step / steps
         if max_seconds is not None:
             share = max(share, (time.monotonic() - started) / max_seconds)
         recent.append(float(error.detach()))
@@ -77,5 +83,6 @@ def train(
             recent.clear()
         if progress is not None:
             progress(min(share, 1.0), float(error.detach()))
+    update_bn((batch()[0] for _ in range(min(_SETTLING, step))), network)
     network.eval()
     return Trained(step, time.monotonic() - started, tuple(log))

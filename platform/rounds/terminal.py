@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,6 +18,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+
+_WIDEST = 400  # columns of a table in a file
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
@@ -28,7 +31,17 @@ def emit(data: Any, as_json: bool, text: str | Table) -> None:
     if as_json:
         click.echo(json.dumps(data, default=str, indent=2 if sys.stdout.isatty() else None))
     else:
-        Console().print(text, soft_wrap=isinstance(text, str))
+        console(text).print(text, soft_wrap=isinstance(text, str))
+
+
+def console(text: str | Table) -> Console:
+    """Return where `text` is printed: a terminal has its width, a file or a pipe takes a table whole."""
+    made = Console()
+    if made.is_terminal or isinstance(text, str):
+        return made
+    return Console(
+        width=max(made.width, Measurement.get(made, made.options.update(max_width=_WIDEST), text).maximum)
+    )
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table | str:
@@ -37,16 +50,20 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table | str:
         return f"{title}: none"
     made = Table(title=title, title_justify="left")
     for name in rows[0]:
-        made.add_column(name.replace("_", " "), justify="right" if _numeric(rows, name) else "left")
+        made.add_column(
+            name.replace("_", " "), justify="right" if _numeric(rows, name) else "left", overflow="fold"
+        )
     for row in rows:
         made.add_row(*(shown(value) for value in row.values()))
     return made
 
 
 def shown(value: Any) -> str:
-    """Write a value as a person reads it: three decimals, a dash for what is unknown."""
+    """Write a value as a person reads it: three decimals, yes or no, a dash for what is unknown."""
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, Mapping):

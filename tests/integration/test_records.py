@@ -11,6 +11,8 @@ import pytest
 from psycopg import sql
 from tests.integration.ward import BAD, GOOD, OPERATOR, Ward, add_cases, own_database, ward_of
 
+from rounds.audits.model import upper_bound
+from rounds.batches import quality
 from rounds.batches import service as batches
 from rounds.batches import store as batch_store
 from rounds.batches.model import BatchState, IllegalBatchMove
@@ -19,7 +21,9 @@ from rounds.checks.model import Finding
 from rounds.datasets import service as datasets
 from rounds.datasets.model import NotEnough
 from rounds.db import Connection, connect
+from rounds.labels import service as drawing
 from rounds.labels import store as labels
+from rounds.labels import tasks
 from rounds.labels.model import Stage
 from rounds.people.model import Person
 from rounds.releases import store as releases
@@ -248,6 +252,41 @@ def test_two_decisions_at_the_same_instant_are_one(database: Settings, standing:
     assert [type(error) for error in errors] == [IllegalBatchMove]
     assert ward.batch.state in (BatchState.ACCEPTED, BatchState.REJECTED)
     assert len({label.stage for label in ward.labels}) == 1
+
+
+def test_a_drawn_label_withdrawn_unaudited_counts_as_defective(ward: Ward) -> None:
+    ward.pass_all()
+    drawn = batch_store.draw_of(ward.conn, ward.batch_id, 1).labels
+    assert len(drawn) == 2
+    drawing.withdraw(ward.conn, drawn[0], OPERATOR, "motion")
+    assert quality.audit_result(ward.conn, ward.batch).upper_bound_95 is None
+    ward.audit_all()
+    found = quality.audit_result(ward.conn, ward.batch)
+    assert (found.drawn, found.of, found.audited, found.failed, found.lost) == (2, 4, 1, 0, 1)
+    assert found.upper_bound_95 == upper_bound(4, 2, 1)
+    assert ward.batch.state is BatchState.DECIDING
+
+
+def test_a_batch_whose_labels_are_all_withdrawn_ends(ward: Ward) -> None:
+    for label in ward.labels:
+        drawing.withdraw(ward.conn, label.id, OPERATOR, "motion")
+    assert ward.batch.state is BatchState.DECIDING
+    assert quality.audit_result(ward.conn, ward.batch).upper_bound_95 is None
+    ward.decide("accept")
+    assert ward.batch.state is BatchState.ACCEPTED
+    assert {label.stage for label in ward.labels} == {Stage.WITHDRAWN}
+
+
+def test_labels_of_a_batch_that_is_being_opened_wait_for_their_pre_labels(conn: Connection) -> None:
+    ward = ward_of(conn, labels_count=2)
+    add_cases(conn, 2)
+    group_a, group_b = [ward.staff["ann"]], [ward.staff["ben"], ward.staff["bea"]]
+    opening = batches.open_batch(conn, "lesion", 2, group_a, group_b, 0.5, OPERATOR)
+    standing, coming = ([label.id for label in labels.of_batch(conn, b)] for b in (ward.batch_id, opening.id))
+    assert sorted(tasks.lacking(conn)) == sorted(standing)
+    assert tasks.lacking(conn, opening.id) == coming
+    batches.start(conn, opening.id, OPERATOR)
+    assert tasks.lacking(conn) == standing + coming
 
 
 def test_two_batches_opened_at_the_same_instant_share_no_label(database: Settings, standing: Ward) -> None:

@@ -21,6 +21,8 @@ class Recipe:
     segmentation `patch` is cut out of the scan, and `lesion_share` of the patches are centred on a lesion;
     for a classification the box around the lungs is resized to `patch`, half of each batch is
     positive, and the network sees the scan within `surround` voxels of the lesions (Wang 2020: the lesion region).
+    Training takes `steps_per_case` steps for each training case, so that every case is seen as often however many
+    there are, and never fewer than `steps`.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -32,6 +34,7 @@ class Recipe:
     patch: Size
     steps: int
     batch: int
+    steps_per_case: float = 0.0
     network_options: Mapping[str, object] = field(default_factory=dict)
     window: tuple[int, int] = (-1024, 350)
     learning_rate: float = 1e-4
@@ -56,8 +59,14 @@ class Recipe:
                 )
         if self.window[0] >= self.window[1] or min(self.steps, self.batch, self.surround) < 1:
             raise RecipeError(f"recipe {self.name!r}: window, steps, batch and surround must be positive")
+        if self.steps_per_case < 0:
+            raise RecipeError(f"recipe {self.name!r}: steps_per_case must not be negative")
         if not set(self.flip_axes) <= {0, 1, 2} or not 0 < self.zoom[0] <= self.zoom[1]:
             raise RecipeError(f"recipe {self.name!r}: flip_axes are of 0, 1, 2 and zoom is (low, high)")
+
+    def steps_for(self, cases: int) -> int:
+        """Return how many steps training on so many cases takes."""
+        return max(self.steps, round(self.steps_per_case * cases))
 
     @property
     def divisor(self) -> Size:

@@ -116,6 +116,10 @@ def _text(summary: dict[str, Any]) -> str:
         f"Cohen's kappa between the checkers: {'-' if kappa is None else f'{kappa:.2f}'}",
         f"audit: {audit['audited']} of {audit['drawn']} drawn labels audited, {audit['failed']} failed",
     ]
+    if audit["lost"]:
+        lines.append(
+            f"{audit['lost']} drawn labels were withdrawn unaudited: the bound takes them for defective"
+        )
     if bound is not None:
         lines.append(f"with 95 % confidence at most {bound} of the {audit['of']} labels are defective")
     return "\n".join(lines)

@@ -33,9 +33,9 @@ MOVES: Mapping[BatchState, tuple[BatchState, ...]] = {
 
 
 def all_passed(stages: Counter[Stage]) -> bool:
-    """Tell whether nothing in the batch is left to annotate, check or revise (withdrawn labels do not count)."""
+    """Tell whether nothing is left to annotate, check or revise; withdrawn labels do not count, even if all are."""
     live = {stage: count for stage, count in stages.items() if count and stage is not Stage.WITHDRAWN}
-    return set(live) == {Stage.PASSED}
+    return set(live) <= {Stage.PASSED}
 
 
 def next_state(state: BatchState, stages: Counter[Stage], audits_left: int) -> BatchState:

@@ -15,13 +15,16 @@ from rounds.labels import store as labels
 class AuditResult:
     """The sample of the current attempt; the bound is on defective labels in the batch, 95 % one-sided.
 
-    `failed` counts drawn labels that a senior failed at any time in this attempt, revised since or not.
+    `failed` counts drawn labels that a senior failed at any time in this attempt, revised since or not; `lost` those
+    that were withdrawn before a senior saw them: the bound takes them for defective, so that nobody can better a
+    batch by withdrawing what was drawn.
     """
 
     drawn: int
     of: int
     failed: int
     audited: int
+    lost: int
     upper_bound_95: int | None
 
 
@@ -30,16 +33,20 @@ def audit_result(conn: Connection, batch: Batch) -> AuditResult:
     draw = store.draw_of(conn, batch.id, batch.attempt)
     row = conn.execute(
         """
-        SELECT count(DISTINCT label_id) AS audited, count(DISTINCT label_id) FILTER (WHERE verdict = 'fail') AS failed
-        FROM audits WHERE batch_id = %s AND attempt = %s
+        SELECT count(DISTINCT a.label_id) AS audited,
+               count(DISTINCT a.label_id) FILTER (WHERE a.verdict = 'fail') AS failed,
+               count(DISTINCT d.label_id) FILTER (WHERE a.id IS NULL AND l.stage = 'withdrawn') AS lost
+        FROM drawn_labels d JOIN labels l ON l.id = d.label_id
+        LEFT JOIN audits a ON (a.batch_id, a.attempt, a.label_id) = (d.batch_id, d.attempt, d.label_id)
+        WHERE d.batch_id = %s AND d.attempt = %s
         """,
         (batch.id, batch.attempt),
     ).fetchone()
     assert row is not None  # noqa: S101 (an aggregate)
     drawn, population = len(draw.labels), draw.population or 0
-    complete = drawn > 0 and row["audited"] == drawn
-    bound = upper_bound(population, drawn, row["failed"]) if complete else None
-    return AuditResult(drawn, population, row["failed"], row["audited"], bound)
+    complete = drawn > 0 and row["audited"] + row["lost"] == drawn
+    bound = upper_bound(population, drawn, row["failed"] + row["lost"]) if complete else None
+    return AuditResult(drawn, population, row["failed"], row["audited"], row["lost"], bound)
 
 
 def pass_rates(conn: Connection, batch_id: int) -> list[float]:

@@ -20,7 +20,7 @@ from rounds.demo.cast import CAST, PASSWORD, Say, hire, operate
 from rounds.settings import Settings, load_settings
 from rounds.stack import lifecycle
 from rounds.stack.commands import start_all
-from rounds.terminal import json_option, table
+from rounds.terminal import emit, json_option, table
 
 LINES = 14
 
@@ -121,25 +121,38 @@ def _finish(settings: Settings, rows: list[dict[str, Any]], seconds: float, as_j
         logins = {actor.role: {"email": actor.email, "password": PASSWORD} for actor in CAST}
         click.echo(json.dumps({"stages": rows, "seconds": seconds, "pages": pages, "logins": logins}))
         return
-    console = Console()
-    for title, names in TABLES.items():
-        console.print(table(title, [{name: row[name] for name in names} for row in rows]) if rows else "")
+    for title, names in TABLES.items() if rows else ():
+        laid_out = table(title, [{heading: row[name] for name, heading in names.items()} for row in rows])
+        emit(rows, False, laid_out)
     if rows:
-        console.print(
+        click.echo(
             f"{seconds / 60:.1f} minutes. Readers and their seconds are simulated; the models are trained."
         )
     click.echo(_where(settings))
 
 
-TABLES: dict[str, tuple[str, ...]] = {
-    "Quality of the labels": (
-        "stage", "new_cases", "first_pass", "kappa", "audited", "audit_failed", "defective_at_most",
-    ),
-    "Models on the frozen test set, and the seconds that a label took": (
-        "stage", "cases", "dice", "auc", "sensitivity", "specificity", "prelabelled", "seconds_per_label",
-        "regions_kept",
-    ),
-}  # fmt: skip
+TABLES: dict[str, dict[str, str]] = {
+    "Quality of the labels": {
+        "stage": "stage",
+        "new_cases": "labels",
+        "first_pass": "first pass",
+        "kappa": "kappa",
+        "audited": "audited",
+        "audit_failed": "failed",
+        "defective_at_most": "defective at most",
+    },
+    "Models on the frozen test set, and the seconds that a label took": {
+        "stage": "stage",
+        "cases": "cases",
+        "dice": "Dice",
+        "auc": "AUC",
+        "sensitivity": "sens.",
+        "specificity": "spec.",
+        "prelabelled": "pre-label",
+        "seconds_per_label": "s/label",
+        "regions_kept": "kept",
+    },
+}
 
 
 def _where(settings: Settings) -> str:

@@ -28,7 +28,7 @@ from rounds.labelstudio.schemes import load_scheme
 from rounds.settings import Settings
 
 SCHEME = "lesion"
-SCRIPT = Script(stages=(Stage(24, 8), Stage(8, 16), Stage(16, 32)), test_share=16 / 24, seed=7)
+SCRIPT = Script(stages=(Stage(21, 4), Stage(8, 12), Stage(20, 32)), test_share=16 / 21, seed=7)
 
 Mask = npt.NDArray[np.uint8]
 

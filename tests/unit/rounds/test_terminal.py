@@ -31,7 +31,7 @@ def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (None, "-"),
         (0.12345, "0.123"),
         (7, "7"),
-        (True, "True"),
+        (True, "yes"),
         ("x", "x"),
         ({"a": 0.5, "b": None}, "a 0.500, b -"),
     ],

@@ -8,7 +8,7 @@ from tests.unit.rounds_models.factories import TOY, chest, data_set, write_nifti
 
 from rounds_models.cache import Cache
 from rounds_models.data import DataError, read_data_set
-from rounds_models.lungs import lung_box
+from rounds_models.lungs import OUTSIDE_HU, only_lungs
 
 
 def test_the_crop_holds_the_lungs_of_the_scan(tmp_path: Path) -> None:
@@ -16,8 +16,9 @@ def test_the_crop_holds_the_lungs_of_the_scan(tmp_path: Path) -> None:
     drawn = chest("covid", 0)
     cached = Cache(tmp_path / "cache").open(read_data_set(tmp_path).cases[0])
     assert cached.shape == TOY
-    assert cached.box == lung_box(drawn.image)
-    assert np.array_equal(cached.image[:], drawn.image[cached.box])
+    lungs, box = only_lungs(drawn.image)
+    assert cached.box == box
+    assert np.array_equal(cached.image[:], lungs)
     assert cached.mask is not None
     assert np.array_equal(cached.mask[:], drawn.mask[cached.box])
     assert cached.lesion_voxels == int(drawn.mask.sum()) > 0
@@ -58,16 +59,34 @@ def test_a_bad_mask_is_refused_with_its_case(tmp_path: Path) -> None:
         Cache(tmp_path / "cache").open(case)
 
 
-def test_lungs_are_found_inside_the_body() -> None:
+def test_only_the_chest_cavity_goes_on() -> None:
+    drawn = chest("covid", 5, (24, 120, 160))
+    lungs, box = only_lungs(drawn.image)
+    scan, lesions = drawn.image[box], drawn.mask[box] > 0
+    kept = lungs != OUTSIDE_HU
+    assert int(lesions.sum()) == int(drawn.mask.sum()) > 0
+    assert np.array_equal(lungs[kept], scan[kept])
+    assert kept[lesions].mean() > 0.999
+    assert 0.3 < kept.mean() < 0.8
+    assert (scan[~kept] > -100).sum() > 0.5 * (~kept).sum()  # mostly the chest wall
+
+
+def test_a_lung_that_disease_has_filled_is_kept() -> None:
     drawn = chest("healthy", 5, (24, 120, 160))
-    box = lung_box(drawn.image)
-    lungs = np.zeros(drawn.image.shape, bool)
-    lungs[box] = True
-    assert lungs.mean() < 0.75
-    inside = chest("covid", 5, (24, 120, 160)).mask > 0
-    assert lungs[inside].all()
+    filled = drawn.image.copy()
+    right = (np.arange(160) < 80) & (drawn.image < -500)
+    filled[8:16][right[8:16]] = 30
+    lungs, box = only_lungs(filled)
+    kept = np.zeros(filled.shape, bool)
+    kept[box] = lungs != OUTSIDE_HU
+    inside_body = right.copy()
+    inside_body[:, :20], inside_body[:, -20:], inside_body[:, :, :20] = False, False, False
+    assert kept[8:16][inside_body[8:16]].mean() > 0.95
 
 
 @pytest.mark.parametrize("value", [-1000, 40])
 def test_a_scan_without_lungs_is_kept_whole(value: int) -> None:
-    assert lung_box(np.full((4, 20, 20), value, np.int16)) == (slice(0, 4), slice(0, 20), slice(0, 20))
+    scan = np.full((4, 20, 20), value, np.int16)
+    lungs, box = only_lungs(scan)
+    assert box == (slice(0, 4), slice(0, 20), slice(0, 20))
+    assert np.array_equal(lungs, scan)

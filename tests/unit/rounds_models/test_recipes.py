@@ -56,6 +56,14 @@ def test_contradictions_are_refused() -> None:
         replace(recipe, flip_axes=(3,))
 
 
+def test_steps_grow_with_the_cases_from_a_floor() -> None:
+    recipe = replace(recipes.load("lesion_tiny"), steps=60, steps_per_case=8.0)
+    assert [recipe.steps_for(cases) for cases in (1, 7, 8, 30)] == [60, 60, 64, 240]
+    assert replace(recipe, steps_per_case=0.0).steps_for(1000) == 60
+    with pytest.raises(RecipeError, match="steps_per_case"):
+        replace(recipe, steps_per_case=-1.0)
+
+
 def test_a_misspelt_field_is_refused() -> None:
     document = {**asdict(recipes.load("lesion_tiny")), "learning_rat": 1}
     with pytest.raises(RecipeError, match="learning_rat"):

@@ -32,8 +32,7 @@ def test_one_label_that_has_not_passed_holds_the_batch(stage: Stage) -> None:
 def test_withdrawn_labels_do_not_count_but_a_batch_of_nothing_else_has_not_passed() -> None:
     assert all_passed(Counter({Stage.PASSED: 1, Stage.WITHDRAWN: 9}))
     assert all_passed(Counter({Stage.PASSED: 1, Stage.CHECKING: 0}))
-    assert not all_passed(Counter({Stage.WITHDRAWN: 9}))
-    assert not all_passed(Counter())
+    assert all_passed(Counter({Stage.WITHDRAWN: 9}))  # else a batch that lost all its labels would never end
 
 
 DONE, NOT_DONE = Counter({Stage.PASSED: 3}), Counter({Stage.PASSED: 2, Stage.REVISING: 1})
