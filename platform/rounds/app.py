@@ -18,6 +18,9 @@ from rounds.checks import api as checks_api
 from rounds.checks import pages as checks_pages
 from rounds.datasets import pages as datasets_pages
 from rounds.db import open_pool
+from rounds.inbox import api as inbox_api
+from rounds.inbox.collecting import collected
+from rounds.inbox.settings import load_receiving
 from rounds.labels import api as labels_api
 from rounds.labels import pages as labels_pages
 from rounds.people import api as people_api
@@ -38,6 +41,7 @@ ROUTERS = (
     audits_api.router,
     labels_api.router,
     batches_api.router,
+    inbox_api.router,
     people_pages.router,
     checks_pages.router,
     audits_pages.router,
@@ -61,7 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         pool = open_pool(known)
         app.state.service = Service(known, pool, Attempts(), Doorbell(known))
         try:
-            yield
+            with collected(known, load_receiving()):
+                yield
         finally:
             pool.close()
 

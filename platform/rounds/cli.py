@@ -13,6 +13,8 @@ from rounds.cases.commands import cases, ingest
 from rounds.cases.quarantine_commands import quarantine
 from rounds.datasets.commands import dataset
 from rounds.demo.commands import demo
+from rounds.inbox.commands import inbox, receive
+from rounds.inbox.pulling import pull
 from rounds.people.commands import people
 from rounds.releases.commands import models, train
 from rounds.reports import report
@@ -27,7 +29,7 @@ def rounds() -> None:
 
 
 for command in (
-    *(up, down, status, demo, ingest, cases, quarantine),
+    *(up, down, status, demo, ingest, receive, pull, inbox, cases, quarantine),
     *(batch, people, dataset, train, models, report, trail),
 ):
     rounds.add_command(command)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from rounds.imaging.dicom import regular_files
+from rounds.imaging.dicom import NotDicom, Unreadable, regular_files
 from rounds.imaging.refusal import Reason, Refusal
-from rounds.imaging.series import Found, Series, find_series
+from rounds.imaging.series import Found, Series, find_series, read_slice_header
 
 SUFFIXES = {".dcm", ".dicom", ".ima"}
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -64,9 +64,12 @@ class Opened:
     roots: list[Path] = field(repr=False)
     refused: list[Refusal] = field(default_factory=list, repr=False)
     names: dict[Path, str] = field(default_factory=dict, repr=False)
+    arrived: bool = False
 
     def named(self, path: Path) -> str:
-        """Return a file's original path, `archive.zip!/name` if it was unpacked."""
+        """Return a file's original path, `archive.zip!/name` if it was unpacked; its UIDs if it came by network."""
+        if self.arrived:
+            return _uids(path)
         return self.names.get(path, str(path))
 
     def find(self) -> Found:
@@ -80,15 +83,25 @@ def opened(home: Path, path: Path, limits: ZipLimits = LIMITS) -> Iterator[Opene
     sweep(home)
     archives = [found for found in regular_files(path) if is_zip(found)]
     if not archives:
-        yield Opened([path])
+        own = (home.absolute() / name for name in ("inbox", "scratch"))
+        yield Opened([path], arrived=any(path.is_relative_to(folder) for folder in own))
         return
-    with _scratch(home) as folder:
+    with scratch(home) as folder:
         source = Opened([] if path.is_file() else [path])
         for index, archive in enumerate(archives):
             room = folder / str(index)
             _take_out(archive, room, source, limits)
             source.roots.append(room)
         yield source
+
+
+def _uids(path: Path) -> str:
+    """Return what an archive knows a file by."""
+    try:
+        one = read_slice_header(path)
+    except (NotDicom, Unreadable):
+        return path.name
+    return f"study {one.study_uid}, series {one.series_uid}, instance {one.instance_uid}"
 
 
 def is_zip(path: Path) -> bool:
@@ -114,7 +127,7 @@ def sweep(home: Path) -> None:
 
 
 @contextmanager
-def _scratch(home: Path) -> Iterator[Path]:
+def scratch(home: Path) -> Iterator[Path]:
     """Lend a private folder that is locked while its process lives."""
     parent = home / "scratch"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)

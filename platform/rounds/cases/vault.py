@@ -80,7 +80,7 @@ def sweep(home: Path) -> None:
 def _copied(home: Path, files: Sequence[Path], folder: Path) -> bool:
     """Copy files into a new folder, by a second link where they are ours already; tell whether that worked."""
     folder.mkdir(mode=0o700)
-    own = tuple((home / name).resolve() for name in ("scratch", "quarantine"))
+    own = tuple((home / name).resolve() for name in ("scratch", "quarantine", "inbox"))
     try:
         foreign = [path for path in files if not _within(path, own)]
         if sum(path.stat().st_size for path in foreign) + SPARE_BYTES > shutil.disk_usage(home).free:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from rounds.db import connect
 from rounds.labelstudio.client import Client
 from rounds.labelstudio.people import ensure_account
 from rounds.people import store
-from rounds.people.model import Role
+from rounds.people.model import NotAllowed, Role
 from rounds.settings import load_settings
 from rounds.terminal import emit, json_option, table
 
@@ -68,3 +69,18 @@ def list_(role: str | None, as_json: bool) -> None:
         found = store.everyone(conn, Role(role) if role else None)
     rows = [{"person": p.id, "email": p.email, "name": p.name, "roles": ", ".join(p.roles)} for p in found]
     emit(rows, as_json, table("People", rows))
+
+
+@people.command()
+@click.argument("email")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+@json_option
+def token(email: str, days: int, as_json: bool) -> None:
+    """Print a token with which a machine that has the role sender, and no other, stores scans over HTTP."""
+    with connect(load_settings()) as conn, conn.transaction():
+        person = store.by_email(conn, email)
+        if person.roles != (Role.SENDER,):
+            raise NotAllowed("only an account with the role sender alone may have a lasting token")
+        made = store.issue_token(conn, "operator", person, timedelta(days=days))
+    row = {"email": person.email, "days": days, "token": made}
+    emit(row, as_json, table("Token (it is not shown again)", [row]))

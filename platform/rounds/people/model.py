@@ -17,6 +17,7 @@ class Role(StrEnum):
     QA = "qa"
     ENGINEER = "engineer"
     ADMIN = "admin"
+    SENDER = "sender"  # a machine that stores scans over HTTP, and may do nothing else
 
 
 class NotAllowed(Exception):

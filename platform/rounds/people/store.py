@@ -85,6 +85,17 @@ def log_in(conn: Connection, email: str, password: str, lifetime: timedelta = ti
     return token
 
 
+def issue_token(conn: Connection, actor: str, person: Person, lifetime: timedelta) -> str:
+    """Return a new bearer token for a machine's account, in the caller's transaction; the trail tells of it."""
+    token = secrets.token_urlsafe(32)
+    conn.execute(
+        "INSERT INTO tokens (token_sha256, person_id, expires_at) VALUES (%s, %s, now() + %s)",
+        (token_sha256(token), person.id, lifetime),
+    )
+    record(conn, actor, "issue_token", "person", person.id, detail={"days": lifetime.days})
+    return token
+
+
 def by_token(conn: Connection, token: str) -> Person | None:
     """Return whose unexpired token this is, or None."""
     row = conn.execute(
