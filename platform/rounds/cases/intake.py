@@ -9,13 +9,14 @@ from typing import Any
 
 import pydicom
 
-from rounds.cases import holding, store, vault
+from rounds.cases import choosing, holding, store, vault
 from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome, Refused
 from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
+from rounds.imaging.choice import kernel_of
 from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
@@ -171,12 +172,15 @@ def _accept(
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
         dicom=intake.objects.put(pack([one.data for one in clean], _frames(stack)), ".zip"),
         policy_version=POLICY_VERSION,
+        study=clean[0].study_uid,
+        sharpness=kernel_of(stack.slices[0].kernel).name.lower(),
     )
     with intake.conn.transaction():
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
         if case_id is not None:
             store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
             let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
+            choosing.settle(intake.conn, case_id, ACTOR)
     if case_id is None:
         return None
     return {

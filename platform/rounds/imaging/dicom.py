@@ -119,6 +119,7 @@ def read_dataset(path: Path) -> FileDataset:
             dataset = pydicom.dcmread(source, force=bare)
             dataset.file_meta.get("TransferSyntaxUID")
             _refuse_long_sequences(dataset, many)
+            dataset.buffer = None  # or else the file's bytes stay in memory beside the pixels
     except Unreadable:
         raise
     except (Exception, RecursionError) as error:

@@ -122,10 +122,13 @@ def _of_frames(file: Dataset, frames: Sequence[int]) -> Dataset:
     for macro in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
         if macro not in common:
             common[macro] = own[0][macro]
-    file.SharedFunctionalGroupsSequence = [common]
-    file.PerFrameFunctionalGroupsSequence = own
-    file.NumberOfFrames = len(own)
-    return file
+    made = Dataset()
+    made.update(file)
+    made.file_meta = file.file_meta
+    made.add_new(0x52009229, "SQ", [common])
+    made.add_new(0x52009230, "SQ", own)
+    made.add_new(0x00280008, "IS", len(own))
+    return made
 
 
 def _name_frames(made: Segmentation, frames: Sequence[int]) -> None:

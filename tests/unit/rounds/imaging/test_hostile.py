@@ -75,7 +75,8 @@ def test_mutants_end_in_a_slice_or_a_refusal(tmp_path: Path) -> None:
         packed.compress(RLELossless)
         seeds.append(tmp_path / f"rle-{index}.dcm")
         packed.save_as(seeds[-1])
-    real = sorted((DATA / "wg04").glob("CT1_J*")) if DATA.is_dir() else []
+    patterns = ("wg04/CT1_J*", "dcmqi/data/segmentations/*/multiframe/mf.dcm")
+    real = sorted(path for pattern in patterns for path in DATA.glob(pattern))
     told = suffer("fuzz", str(SECONDS), *seeds, *real)
     assert told["files"] > 20 * SECONDS
     assert told["outcomes"]["slice"] > 0
