@@ -92,6 +92,10 @@ def _opened(one: SliceHeader) -> FramePixels:
         return FramePixels(one.path)
     except (NotDicom, Unreadable) as error:
         raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error
+    except (Exception, RecursionError) as error:
+        raise VolumeRefused(
+            Refusal(Reason.UNDECODABLE, "the pixels cannot be decoded", (one.path,))
+        ) from error
 
 
 def load_slice(one: SliceHeader, file: FramePixels | None = None) -> npt.NDArray[np.int16]:
