@@ -27,6 +27,21 @@ class Series:
     candidate: Candidate
 
 
+def hold(conn: Connection, patient: str, study: str) -> None:
+    """Lock a study, and the labels of its chosen case so that no batch takes them, until the transaction ends.
+
+    To be called before anything is written to the trail, which everybody waits for: so nobody waits in a circle.
+    """
+    conn.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"study {patient} {study}",))
+    conn.execute(
+        """
+        SELECT FROM labels l JOIN cases c ON c.id = l.case_id
+        WHERE c.patient_id = %s AND c.study = %s AND c.chosen FOR UPDATE OF l
+        """,
+        (patient, study),
+    )
+
+
 def settle(conn: Connection, case_id: int, actor: str) -> None:
     """Choose anew among the cases of a new case's study, in the caller's transaction.
 
@@ -74,26 +89,16 @@ def choose(conn: Connection, case_id: int, actor: str, because: str) -> int | No
 
 
 def _study_of(conn: Connection, case_id: int) -> tuple[str, str | None]:
-    """Return patient and study of a case, the study locked until the transaction ends."""
+    """Return patient and study of a case, the study held until the transaction ends."""
     row = conn.execute("SELECT patient_id, study FROM cases WHERE id = %s", (case_id,)).fetchone()
     if row is None:
         raise CaseUnknown(f"there is no case {case_id}: see `rounds cases`")
     if row["study"] is not None:
-        conn.execute(
-            "SELECT pg_advisory_xact_lock(hashtext(%s))", (f"study {row['patient_id']} {row['study']}",)
-        )
+        hold(conn, row["patient_id"], row["study"])
     return row["patient_id"], row["study"]
 
 
 def _series(conn: Connection, patient: str, study: str) -> list[Series]:
-    """Return the cases of a study, with the labels of the chosen one locked, so that no batch takes them meanwhile."""
-    conn.execute(
-        """
-        SELECT FROM labels l JOIN cases c ON c.id = l.case_id
-        WHERE c.patient_id = %s AND c.study = %s AND c.chosen FOR UPDATE OF l
-        """,
-        (patient, study),
-    )
     rows = conn.execute(
         """
         SELECT c.id, c.series_key, c.source_slices, c.source_spacing[1] AS step, c.sharpness, c.chosen, c.chosen_by,

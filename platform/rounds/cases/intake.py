@@ -176,6 +176,7 @@ def _accept(
         sharpness=kernel_of(stack.slices[0].kernel).name.lower(),
     )
     with intake.conn.transaction():
+        choosing.hold(intake.conn, case.patient, clean[0].study_uid)
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
         if case_id is not None:
             store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)

@@ -71,13 +71,7 @@ def encode_seg(
     of the same origin gives the same bytes and UIDs. Its dates are those of the study, which are shifted: a true date
     beside them would tell by how much. Raise NoFrameOfReference or SeveralFiles.
     """
-    sources = [_tidied(one) for one in headers]
-    if frames is not None:
-        if len(sources) > 1:
-            raise SeveralFiles(
-                "the scan is several multi-frame files, which one DICOM SEG cannot name: export as nifti or nrrd"
-            )
-        sources = [_of_frames(sources[0], [index for _, index in frames])]
+    sources = _sources(headers, frames)
     if not sources[0].get("FrameOfReferenceUID"):
         raise NoFrameOfReference(
             "the scan has no frame of reference, which DICOM SEG needs: export as nifti or nrrd"
@@ -112,6 +106,18 @@ def encode_seg(
         if frames is not None:
             _name_frames(made, [index for _, index in frames])
         return _written(made, sources[0], _uid("dimensions", sources[0].SeriesInstanceUID, origin))
+
+
+def _sources(headers: Sequence[FileDataset], frames: Sequence[tuple[int, int]] | None) -> list[Dataset]:
+    """Return what the writer is to see as the source: the slices, or one file with the frames that are slices."""
+    tidied = [_tidied(one) for one in headers]
+    if frames is None:
+        return tidied
+    if len(tidied) > 1:
+        raise SeveralFiles(
+            "the scan is several multi-frame files, which one DICOM SEG cannot name: export as nifti or nrrd"
+        )
+    return [_of_frames(tidied[0], [index for _, index in frames])]
 
 
 def _of_frames(file: Dataset, frames: Sequence[int]) -> Dataset:
