@@ -7,12 +7,16 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset
-from tests.integration.scans import write_series
+from tests.integration.scans import SECRETS, write_series
 from tests.integration.test_ingest import ingest
+from tests.unit.rounds.imaging.enhanced_scans import enhanced
+from tests.unit.rounds.imaging.factories import write
 
 from rounds.cases import store
+from rounds.cases.archive import frames_of, unpack
 from rounds.db import connect
 from rounds.imaging.nifti import decode_volume
+from rounds.imaging.source import frame_headers, read_headers, source_grid
 from rounds.objects import ObjectStore
 from rounds.settings import Settings
 
@@ -70,6 +74,34 @@ def test_a_tilted_scan_is_set_upright_and_the_trail_says_so(stack: Settings, tmp
     volume = decode_volume(ObjectStore.from_settings(stack).get(case.volume))
     assert volume.array.shape == tuple(case.shape)
     assert volume.array.shape[1] > volume.array.shape[2] == 96
+
+
+def test_an_enhanced_file_becomes_the_case_that_its_slices_would(stack: Settings, tmp_path: Path) -> None:
+    write_series(tmp_path / "classic", slices=40, series="1.2.31.5", patient="A")
+    slices = sorted(
+        (pydicom.dcmread(path) for path in (tmp_path / "classic").iterdir()),
+        key=lambda one: float(one.ImagePositionPatient[2]),
+    )
+    made = enhanced(slices[::-1], name="1.2.31.6.1")
+    made.PatientID, made.SeriesInstanceUID = "B", "1.2.31.6"
+    write(tmp_path / "enhanced" / "one.dcm", made)
+    (plain,) = ingest(stack, tmp_path / "classic", "Frames")["accepted"]
+    (packed,) = ingest(stack, tmp_path / "enhanced", "Frames")["accepted"]
+    objects = ObjectStore.from_settings(stack)
+    with connect(stack) as conn:
+        one, other = store.get(conn, plain["case"]), store.get(conn, packed["case"])
+    assert one.patient_id != other.patient_id
+    assert (one.volume, one.slices) == (other.volume, other.slices)
+    assert (one.source_slices, other.source_slices) == (40, 40)
+    archive = objects.get(other.dicom)
+    (file,) = unpack(archive)
+    frames = frames_of(archive)
+    assert frames == [(0, 39 - index) for index in range(40)]
+    grid = source_grid(frame_headers(read_headers([file]), frames))
+    assert grid.same_as(source_grid(read_headers(unpack(objects.get(one.dicom)))), 1e-9)
+    for secret in (*SECRETS.values(), "1.2.31.6"):
+        assert secret.encode() not in archive
+    assert ingest(stack, tmp_path / "enhanced", "Frames")["unchanged"] == 1
 
 
 def test_what_is_no_chest_is_quarantined(stack: Settings, tmp_path: Path) -> None:

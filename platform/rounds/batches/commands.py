@@ -31,6 +31,9 @@ def batch() -> None:
 )
 @click.option("--checker", "checkers", multiple=True, metavar="EMAIL", help="The two of Group B.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Share that a senior audits.")
+@click.option(
+    "--every-series", is_flag=True, help="Also draw cases that are not the chosen one of their study."
+)
 @click.option("--wait/--no-wait", default=True, help="Wait until the tasks stand in Label Studio.")
 @json_option
 def open_(
@@ -39,6 +42,7 @@ def open_(
     annotators: Sequence[str],
     checkers: Sequence[str],
     share: float | None,
+    every_series: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
@@ -49,7 +53,14 @@ def open_(
         group_b = _group(conn, checkers, Role.CHECKER)
         with conn.transaction():
             made = service.open_batch(
-                conn, scheme, size, group_a, group_b, share or settings.audit_share, OPERATOR
+                conn,
+                scheme,
+                size,
+                group_a,
+                group_b,
+                share or settings.audit_share,
+                OPERATOR,
+                every_series,
             )
         run = start_flow(settings, "batch", {"batch_id": made.id}, key=f"batch-{made.id}-open")
         if wait:

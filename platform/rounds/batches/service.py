@@ -34,10 +34,12 @@ def open_batch(
     checkers: Sequence[Person],
     share: float,
     actor: str,
+    every_series: bool = False,
 ) -> Batch:
     """Take up to `size` ready labels, deal them out to Group A in turn and seal the audit's seed.
 
-    Raises NothingReady when no label waits and WrongGroup when the people do not fit their parts.
+    Only the chosen case of each study is drawn, unless `every_series` is asked for. Raises NothingReady when no label
+    waits and WrongGroup when the people do not fit their parts.
     """
     if not annotators:
         raise WrongGroup("a batch needs at least one annotator: `rounds people add ... --role annotator`")
@@ -46,9 +48,10 @@ def open_batch(
     both = {person.email for person in annotators} & {person.email for person in checkers}
     if both:
         raise WrongGroup(f"{', '.join(sorted(both))} cannot annotate and check the same batch")
-    waiting = labels.ready(conn, scheme, size)
+    waiting = labels.ready(conn, scheme, size, every_series)
     if not waiting:
-        raise NothingReady(f"no case waits to be labelled under {scheme}: ingest scans first")
+        kind = "case" if every_series else "case that is the series to read of its study"
+        raise NothingReady(f"no {kind} waits to be labelled under {scheme}: ingest scans first")
     batch = store.add(conn, scheme, (checkers[0].id, checkers[1].id), share, actor)
     for label, annotator in zip(waiting, cycle(annotators), strict=False):
         labels.move(conn, label, Action.ASSIGN, actor, batch_id=batch.id, annotator_id=annotator.id)

@@ -1,17 +1,19 @@
-"""`rounds ingest`, `rounds cases` and `rounds cases export`."""
+"""`rounds ingest`, `rounds cases`, `rounds cases choose` and `rounds cases export`."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rounds.cases import holding, spool, store
+from rounds.cases import choosing, holding, spool, store
 from rounds.cases.model import Format, read_manifest
 from rounds.cases.quarantine import row_of
 from rounds.db import connect
 from rounds.orchestration import FlowRun, start_flow, wait_for
 from rounds.settings import Settings, load_settings
 from rounds.terminal import emit, json_option, progress, table
+
+OPERATOR = "operator"
 
 
 @click.command()
@@ -78,6 +80,18 @@ def cases(context: click.Context, quarantined: bool, as_json: bool) -> None:
         else:
             rows = [dict(row) for row in store.everything(conn)]
     emit(rows, as_json, table("Quarantine" if quarantined else "Cases", rows))
+
+
+@cases.command()
+@click.argument("case", type=int)
+@click.option("--because", required=True, help="Why, in a few words: the trail keeps it.")
+@json_option
+def choose(case: int, because: str, as_json: bool) -> None:
+    """Make CASE the one to read of its study, whatever the rule says."""
+    with connect(load_settings()) as conn, conn.transaction():
+        before = choosing.choose(conn, case, OPERATOR, because)
+    row = {"case": case, "instead_of": before, "because": because}
+    emit(row, as_json, table(f"Case {case} is the one to read of its study", [row]))
 
 
 @cases.command()

@@ -12,7 +12,7 @@ from pydicom.dataset import FileDataset
 
 from rounds import __version__
 from rounds.cases import store
-from rounds.cases.archive import unpack
+from rounds.cases.archive import frames_of, unpack
 from rounds.cases.model import Format
 from rounds.cases.store import Case
 from rounds.db import Connection
@@ -20,7 +20,7 @@ from rounds.imaging.grid import Grid
 from rounds.imaging.masks import label_volumes_ml
 from rounds.imaging.nifti import decode_mask, encode_mask
 from rounds.imaging.nrrd import NamedValue, encode_nrrd
-from rounds.imaging.source import read_headers, source_grid
+from rounds.imaging.source import frame_headers, read_headers, source_grid
 from rounds.imaging.terms import term_of
 from rounds.imaging.to_source import mask_to_source
 from rounds.labelstudio.schemes import Scheme, load_scheme
@@ -71,11 +71,15 @@ class Exported:
 
 @dataclass(frozen=True)
 class Source:
-    """The slices of a case as they were scanned: de-identified files, their headers, their grid."""
+    """The slices of a case as they were scanned: de-identified files, their headers, their grid.
+
+    `frames` names each slice's file and frame where there are multi-frame files.
+    """
 
     files: tuple[bytes, ...]
     headers: list[FileDataset]
     grid: Grid
+    frames: list[tuple[int, int]] | None
 
 
 def export(
@@ -98,9 +102,10 @@ def export(
     masks = accepted(conn, case_id, scheme)
     paths = _paths(case_id, masks, form, out)
     objects = ObjectStore.from_settings(settings)
-    files = tuple(unpack(objects.get(case.dicom)))
+    packed = objects.get(case.dicom)
+    files, frames = tuple(unpack(packed)), frames_of(packed)
     headers = read_headers(files)
-    source = Source(files, headers, source_grid(headers))
+    source = Source(files, headers, source_grid(frame_headers(headers, frames)), frames)
     made = [
         _encode(case, one, load_scheme(settings.annotation_configs, one.scheme), objects, source, form)
         for one in masks
@@ -209,7 +214,7 @@ def _bytes(mask: npt.NDArray[np.uint8], source: Source, scheme: Scheme, one: Acc
         for label in scheme.labels
     ]
     origin = Origin(scheme.name, scheme.title, one.mask, __version__, one.model)
-    return encode_seg(mask, source.headers, segments, origin)
+    return encode_seg(mask, source.headers, segments, origin, source.frames)
 
 
 def _volumes(mask: npt.NDArray[np.uint8], grid: Grid, names: dict[int, str]) -> dict[str, float]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pydicom
 
-from rounds.cases import holding, store, vault
+from rounds.cases import choosing, holding, store, vault
 from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome, Refused
 from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
+from rounds.imaging.choice import kernel_of
 from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
@@ -25,7 +26,7 @@ from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.render import Window, slice_png
 from rounds.imaging.resample import to_reading_grid
 from rounds.imaging.residue import Residue
-from rounds.imaging.series import Series
+from rounds.imaging.series import Series, refusal_of
 from rounds.imaging.volume import VolumeRefused, load_volume
 from rounds.objects import ObjectStore
 
@@ -75,7 +76,7 @@ def take_in(intake: Intake, series: Series) -> Outcome:
         more = more_than_before(series, verdict, standing.slices)
         if more is None:
             return Outcome(unchanged=1)
-        if released.get(more.code, 0) < len(more.files):
+        if released.get(more.code, 0) < more.count:
             return _outcome([], [set_aside(intake, skey, more, series)])
         replaced = standing.cases
     release = Release(tuple(sorted(released)), replaced, delivered(series, verdict))
@@ -108,15 +109,16 @@ def set_aside(
 
     What is returned names the files, for the operator's own eyes; None if a person has dealt with them before.
     """
-    of_series = {one.path: one for one in whole.slices} if whole else {}
-    known = [of_series[path] for path in refusal.files if path in of_series]
+    slices = whole.slices if whole else ()
+    refused_places = frozenset(refusal.places)
+    known = [one for one in slices if one.place in refused_places]
     refused = Refused(
         skey,
         intake.site,
         refusal.code,
         refusal.detail,
-        len(refusal.files),
-        facts(known or of_series.values()),
+        refusal.count,
+        facts(known or slices),
     )
     with intake.conn.transaction():
         entry = holding.hold(intake.conn, refused, ACTOR)
@@ -150,7 +152,7 @@ def _accept(
     reading = to_reading_grid(scanned)
     lungs = find_lungs(reading)
     _refuse_if(chest_fault(lungs), stack, release)
-    clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
+    clean = [deidentify(path, intake.key, intake.site) for path in stack.files]
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
@@ -168,14 +170,18 @@ def _accept(
         lung_hu=lungs.median_hu if lungs is not None else None,
         volume=intake.objects.put(encode_volume(reading), ".nii.gz"),
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
-        dicom=intake.objects.put(pack([one.data for one in clean]), ".zip"),
+        dicom=intake.objects.put(pack([one.data for one in clean], _frames(stack)), ".zip"),
         policy_version=POLICY_VERSION,
+        study=clean[0].study_uid,
+        sharpness=kernel_of(stack.slices[0].kernel).name.lower(),
     )
     with intake.conn.transaction():
+        choosing.hold(intake.conn, case.patient, clean[0].study_uid)
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
         if case_id is not None:
             store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
             let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
+            choosing.settle(intake.conn, case_id, ACTOR)
     if case_id is None:
         return None
     return {
@@ -189,15 +195,23 @@ def _accept(
     }
 
 
+def _frames(stack: Stack) -> list[tuple[int, int]] | None:
+    """Return for each slice in z order its file's number and its frame there, if there are multi-frame files."""
+    number = {path: index for index, path in enumerate(stack.files)}
+    if all(one.frame is None for one in stack.slices):
+        return None
+    return [(number[one.path], one.frame or 0) for one in stack.slices]
+
+
 def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
     """Raise VolumeRefused if the second check finds something of a header in the de-identified files."""
     residue = Residue()
     places: set[str] = set()
     files: list[Path] = []
-    for one, done in zip(stack.slices, clean, strict=True):
-        if found := residue.find(one.path, done.data):
+    for path, done in zip(stack.files, clean, strict=True):
+        if found := residue.find(path, done.data):
             places.update(f"{finding.kind} in {finding.place}" for finding in found)
-            files.append(one.path)
+            files.append(path)
     if files:
         detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
         raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
@@ -206,7 +220,7 @@ def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
 def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack, release: Release) -> None:
     if fault is not None and not waived(fault[0], release.over):
         code, detail = fault
-        raise VolumeRefused(Refusal(code, detail, tuple(one.path for one in stack.slices)))
+        raise VolumeRefused(refusal_of(code, detail, stack.slices))
 
 
 def _device(clean: bytes) -> tuple[str, str]:

@@ -43,7 +43,10 @@ class PatientFacts:
 
 @dataclass(frozen=True)
 class NewCase:
-    """A scan that passed the gate: its bytes are in the object store, its row is yet to be written."""
+    """A scan that passed the gate: its bytes are in the object store, its row is yet to be written.
+
+    `study` is the de-identified study UID, `sharpness` that of the kernel: soft, unknown or sharp.
+    """
 
     series_key: str
     patient: str
@@ -61,6 +64,8 @@ class NewCase:
     slices: tuple[str, ...]
     dicom: str
     policy_version: str
+    study: str | None = None
+    sharpness: str = "unknown"
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def accept(
 ) -> int | None:
     """Write a case with its labels in the caller's transaction; return None when the series was there already.
 
+    Whether a case of a study is the one to read is for `choosing.settle` to say, in the same transaction.
     `corrections` says in words what was done to the scan besides decoding and resampling; the trail keeps it.
     """
     conn.execute("INSERT INTO patients (id) VALUES (%s) ON CONFLICT DO NOTHING", (case.patient,))
@@ -62,11 +63,12 @@ def accept(
     row = conn.execute(
         """
         INSERT INTO cases (series_key, patient_id, site, manufacturer, scanner, source_slices, source_spacing, spacing,
-                           shape, affine, thickness, lung_hu, volume, slices, dicom, policy_version)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                           shape, affine, thickness, lung_hu, volume, slices, dicom, policy_version, study, sharpness,
+                           chosen)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT (series_key) DO NOTHING RETURNING id
         """,
-        values,
+        [*values, case.study is None],
     ).fetchone()
     if row is None:
         return None
@@ -144,7 +146,7 @@ def everything(conn: Connection) -> list[dict[str, Any]]:
     return conn.execute(
         """
         SELECT c.id AS "case", c.patient_id AS patient, c.site, c.manufacturer, c.scanner, p.diagnosis, c.source_slices,
-               c.spacing AS spacing_mm,
+               c.spacing AS spacing_mm, c.chosen, c.choice,
                (SELECT jsonb_object_agg(scheme, stage) FROM labels WHERE case_id = c.id) AS labels
         FROM cases c JOIN patients p ON p.id = c.patient_id ORDER BY c.id
         """

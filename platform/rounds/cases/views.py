@@ -12,7 +12,7 @@ def listing(conn: Connection, before: int | None) -> list[dict[str, Any]]:
     return conn.execute(
         """
         SELECT c.id, c.site, c.manufacturer, c.scanner, c.source_slices, c.shape, c.spacing, c.released_over,
-               c.replaces,
+               c.replaces, c.chosen, c.choice,
                ARRAY(SELECT scheme || ': ' || stage FROM labels l WHERE l.case_id = c.id ORDER BY scheme) AS stages,
                ARRAY(SELECT l.id FROM labels l WHERE l.case_id = c.id ORDER BY l.scheme) AS labels
         FROM cases c WHERE %(before)s::bigint IS NULL OR c.id < %(before)s ORDER BY c.id DESC LIMIT %(page)s

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rounds.imaging.gate import LIMITS, LOCALIZER_WORDS, Limits, Verdict
 from rounds.imaging.refusal import Reason, Refusal
-from rounds.imaging.series import Series, SliceHeader
+from rounds.imaging.series import Series, SliceHeader, refusal_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def _any_thickness(limits: Limits) -> Limits:
 def _original(one: SliceHeader) -> SliceHeader:
     """Show a slice as an original image without burned-in text; class, colours and a scout's name stay."""
     scout = (word for word in one.image_type if word in LOCALIZER_WORDS)
-    return replace(one, burned_in=False, image_type=("ORIGINAL", "PRIMARY", *scout))
+    return replace(one, burned_in=False, reformatted=False, image_type=("ORIGINAL", "PRIMARY", *scout))
 
 
 WAIVERS: Mapping[str, Waiver] = {
@@ -88,7 +88,7 @@ def waive(series: Series, reasons: Collection[str], limits: Limits = LIMITS) -> 
 
 def delivered(series: Series, verdict: Verdict) -> int:
     """Count the slices of a series: one that came twice is one, and screens and scouts do not count."""
-    return len({_identity(one) for one in _images(series, verdict)})
+    return len({one.identity for one in _images(series, verdict)})
 
 
 def more_than_before(series: Series, verdict: Verdict, before: int) -> Refusal | None:
@@ -96,17 +96,13 @@ def more_than_before(series: Series, verdict: Verdict, before: int) -> Refusal |
     now = delivered(series, verdict)
     if now <= before:
         return None
-    files = tuple(one.path for one in _images(series, verdict))
-    return Refusal(Reason.MORE_SLICES_THAN_BEFORE, f"{now} slices now, {before} when it became a case", files)
+    detail = f"{now} slices now, {before} when it became a case"
+    return refusal_of(Reason.MORE_SLICES_THAN_BEFORE, detail, _images(series, verdict))
 
 
 def _images(series: Series, verdict: Verdict) -> list[SliceHeader]:
-    aside = {path for one in verdict.refusals if one.code in ASIDE for path in one.files}
-    return [one for one in series.slices if one.path not in aside]
-
-
-def _identity(one: SliceHeader) -> object:
-    return (one.instance_uid, one.position) if one.instance_uid else one.path
+    aside = {place for one in verdict.refusals if one.code in ASIDE for place in one.places}
+    return [one for one in series.slices if one.place not in aside]
 
 
 def by_code(refusals: Sequence[Refusal]) -> list[Refusal]:
@@ -118,6 +114,7 @@ def by_code(refusals: Sequence[Refusal]) -> list[Refusal]:
             parts[0].code,
             "; ".join(part.detail for part in parts if part.detail),
             tuple(dict.fromkeys(path for part in parts for path in part.files)),
+            tuple(dict.fromkeys(place for part in parts for place in part.places)),
         )
         for parts in same
     ]

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-
-from rounds.imaging.gate import Stack
 
 SHARED_HEIGHT = 0.9
 THIN_ENOUGH_MM = 1.0
@@ -40,20 +39,49 @@ class Kernel(IntEnum):
     SHARP = 2
 
 
-def best_of(stacks: Sequence[Stack]) -> Stack:
-    """Return the volume to read of a study's stacks, the same one in whatever order they come.
+@dataclass(frozen=True)
+class Candidate:
+    """One volume of a study: the height it covers and its step in mm, how sharp and how many slices; `key` names it."""
 
-    Complete before partial, soft before sharp, thin before thick, then more slices. Raise ValueError without stacks.
+    key: str
+    height_mm: float
+    kernel: Kernel
+    step_mm: float
+    slices: int
+
+
+def best_of(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the volume to read of a study, the same one in whatever order they come.
+
+    Complete before partial, soft before sharp, thin before thick, then more slices. Raise ValueError without any.
     """
-    tallest = max(_height(one) for one in stacks)
+    tallest = max(one.height_mm for one in candidates)
+    return min(candidates, key=lambda one: _rank(one, tallest))
 
-    def rank(one: Stack) -> tuple[bool, Kernel, float, int, str, str]:
-        first = one.slices[0]
-        partial = _height(one) < SHARED_HEIGHT * tallest
-        thin = max(one.grid.spacing[0], THIN_ENOUGH_MM)
-        return partial, kernel_of(first.kernel), thin, -len(one.slices), first.series_uid, first.instance_uid
 
-    return min(stacks, key=rank)
+def why(best: Candidate, others: Sequence[Candidate]) -> str:
+    """Say in a few words what sets the best volume apart from the next best."""
+    if not others:
+        return "the only series of its study"
+    second = best_of(others)
+    tallest = max(one.height_mm for one in (best, *others))
+    ranks = zip(_rank(best, tallest), _rank(second, tallest), _RULES, strict=True)
+    rule = next((rule for mine, theirs, rule in ranks if mine != theirs), _RULES[-1])
+    return f"best of {len(others) + 1} series of its study: {rule}"
+
+
+_RULES = (
+    "complete where the next is partial",
+    "a softer kernel than the next",
+    "thinner slices than the next",
+    "more slices than the next",
+    "alike in everything, first by key",
+)
+
+
+def _rank(one: Candidate, tallest: float) -> tuple[bool, Kernel, float, int, str]:
+    partial = one.height_mm < SHARED_HEIGHT * tallest
+    return partial, one.kernel, max(one.step_mm, THIN_ENOUGH_MM), -one.slices, one.key
 
 
 def kernel_of(name: str) -> Kernel:
@@ -67,7 +95,3 @@ def kernel_of(name: str) -> Kernel:
     if words & _SHARP:
         return Kernel.SHARP
     return Kernel.SOFT if words & _SOFT else Kernel.UNKNOWN
-
-
-def _height(one: Stack) -> float:
-    return one.grid.shape[0] * one.grid.spacing[0]

@@ -71,7 +71,7 @@ _EDGES = " _,:;/^&<>=#%-"
 _LONGEST = {"CS": 16, "SH": 16, "LO": 64}
 _LONG_NUMBER = 6
 _TELLING = 5
-_BINARY_BYTES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8}
+_BINARY_BYTES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4}
 _MAX_TEXT = 1024
 _MAX_NUMBERS = 64
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_SOI, _EOI, _J2K = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f"
+_SOI, _EOI, _J2K = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f\xff\x51"
 _START_OF_SCAN, _COMMENT = 0xDA, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _J2K_COMMENT, _J2K_TILE, _J2K_DATA = 0x64, 0x90, 0x93
@@ -13,29 +13,32 @@ _ITEM_TAG = 0xE000FFFE
 
 
 def without_stowaways(value: bytes) -> bytes:
-    """Blank the comments and the application data of an encapsulated image, and what follows its end.
+    """Blank the comments and the application data of encapsulated images, and what follows the end of each.
 
     Bytes are overwritten with zeros where they lie, so lengths and offset tables still hold and the decoded image
     is the same. Raise ValueError if the stream cannot be followed.
     """
     fragments = list(_fragments(value))
-    if not fragments:
+    images = [index for index, (start, _) in enumerate(fragments) if _begins_image(value, start, index)]
+    if not images:
         return value
     data = bytearray(value)
-    start, end = fragments[0]
-    if data[start : start + 2] == _SOI:
-        for first, last in _jpeg_notes(data, start, end):
-            data[first:last] = bytes(last - first)
-    elif data[start : start + 2] == _J2K:
-        for first, last in _j2k_notes(data, start, end):
-            data[first:last] = bytes(last - first)
-    else:
-        return value
-    start, end = fragments[-1]
-    finish = data.rfind(_EOI, start, end)
-    if finish >= 0:
-        data[finish + 2 : end] = bytes(end - finish - 2)
+    for first, following in zip(images, [*images[1:], len(fragments)], strict=True):
+        start, end = fragments[first]
+        notes = _jpeg_notes if data[start : start + 2] == _SOI else _j2k_notes
+        for begin, stop in notes(data, start, end):
+            data[begin:stop] = bytes(stop - begin)
+        start, end = fragments[following - 1]
+        finish = data.rfind(_EOI, start, end)
+        if finish >= 0:
+            data[finish + 2 : end] = bytes(end - finish - 2)
     return bytes(data)
+
+
+def _begins_image(value: bytes, start: int, index: int) -> bool:
+    """Tell whether a fragment begins an image, as every frame's first one does."""
+    head = value[start : start + 4]
+    return head[:2] == _SOI or head == _J2K or (index == 0 and head[:2] == _J2K[:2])
 
 
 def without_excess(value: bytes, expected: int) -> bytes:

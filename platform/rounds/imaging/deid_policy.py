@@ -4,7 +4,7 @@ from enum import Enum
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-POLICY_VERSION = "2"
+POLICY_VERSION = "3"
 POLICY_NAME = f"Rounds allow-list {POLICY_VERSION}"
 
 METHOD_CODES = (
@@ -64,7 +64,8 @@ POLICY: dict[int, tuple[Action, str]] = {
         ContrastBolusVolume ContrastBolusTotalDose ContrastFlowRate ContrastFlowDuration
         ContrastBolusIngredientConcentration FrameType FrameAcquisitionNumber ExposureTimeInms
         XRayTubeCurrentInmA ExposureInmAs ReconstructionFieldOfView ReconstructionPixelSpacing
-        ReconstructionAngle DistanceSourceToDataCollectionCenter""",
+        ReconstructionAngle DistanceSourceToDataCollectionCenter DimensionIndexPointer FunctionalGroupPointer
+        DimensionIndexValues InStackPositionNumber TemporalPositionIndex FrameAcquisitionDuration""",
     ),
     **_table(
         Action.TERM,
@@ -77,12 +78,14 @@ POLICY: dict[int, tuple[Action, str]] = {
     **_table(
         Action.CLEAN,
         """StudyDescription SeriesDescription ProtocolName ContrastBolusAgent WindowCenterWidthExplanation
-        PositionReferenceIndicator BodyPartExamined ContrastBolusRoute FilterType ImageFilter RescaleType""",
+        PositionReferenceIndicator BodyPartExamined ContrastBolusRoute FilterType ImageFilter RescaleType
+        StackID""",
     ),
     **_table(
         Action.UID,
         """SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID ReferencedSOPInstanceUID
-        IrradiationEventUID SynchronizationFrameOfReferenceUID""",
+        IrradiationEventUID SynchronizationFrameOfReferenceUID DimensionOrganizationUID ConcatenationUID
+        SOPInstanceUIDOfConcatenationSource""",
     ),
     **_table(Action.CLASS, "SOPClassUID ReferencedSOPClassUID"),
     **_table(Action.DATE, "StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime"),
@@ -96,7 +99,7 @@ POLICY: dict[int, tuple[Action, str]] = {
         CTImageFrameTypeSequence CTAcquisitionTypeSequence CTAcquisitionDetailsSequence CTTableDynamicsSequence
         CTGeometrySequence CTPositionSequence CTReconstructionSequence CTExposureSequence CTXRayDetailsSequence
         UnassignedSharedConvertedAttributesSequence UnassignedPerFrameConvertedAttributesSequence
-        ConversionSourceAttributesSequence""",
+        ConversionSourceAttributesSequence DimensionOrganizationSequence DimensionIndexSequence""",
     ),
 }
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import pydicom
 from pydicom import config
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag
@@ -21,10 +21,19 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 MAX_FILE_BYTES = 256 * 2**20
 """A single-frame CT slice of 4096 x 4096 pixels has 32 MiB; a file eight times that is no slice."""
 
+MAX_MULTIFRAME_BYTES = 512 * 2**20
+"""A whole scan in one file: a thousand slices of 512 x 512 pixels."""
+
+ENHANCED_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
+"""Enhanced CT Image Storage, and Legacy Converted Enhanced CT Image Storage."""
+
 MAX_INFLATED_BYTES = 64 * 2**20
 MAX_SEQUENCE_BYTES = 2**20
 MAX_READS = 60_000
 """A parser reads two or three times for an element; the headers of CT slices have some hundred elements."""
+
+MAX_MULTIFRAME_READS = 600_000
+MAX_GROUPS_BYTES = 16 * 2**20
 
 _HEAD_BYTES = 64 * 1024
 _AFTER_IMAGE_GROUP = 0x00290000
@@ -32,6 +41,8 @@ _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PLAIN = b"1.2.840.10008.1.2.1\0\0\0"
 _EXPLICIT_VRS = {b"UI", b"CS", b"DA", b"TM", b"SH", b"LO", b"UL", b"OB", b"SQ"}
 _MAX_FIRST_LENGTH = 256
+_ENHANCED = tuple(one.encode("ascii") for one in ENHANCED_CLASSES)
+_GROUPS = frozenset({0x52009229, 0x52009230})
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 
 
@@ -57,6 +68,11 @@ def quietly() -> Iterator[None]:
         config.settings.reading_validation_mode, config.settings.writing_validation_mode = before
 
 
+def tags_of(keywords: str) -> frozenset[int]:
+    """Return the tags of keywords that stand apart by spaces."""
+    return frozenset(tag for keyword in keywords.split() if (tag := tag_for_keyword(keyword)) is not None)
+
+
 def read_header(path: Path, tags: frozenset[int]) -> FileDataset:
     """Read the elements `tags` up to group 0028 from a file, its first 64 KiB where they suffice.
 
@@ -73,9 +89,9 @@ def read_header(path: Path, tags: frozenset[int]) -> FileDataset:
                 reached_end = bool(tag >= _AFTER_IMAGE_GROUP)
                 return reached_end
 
-            if _is_deflated(head):
+            if is_deflated(head):
                 whole = head + file.read(MAX_FILE_BYTES)
-                return _as_deflated(_parse(_Bounded(_inflated(whole)), tags, past_image_group, bare))
+                return _as_deflated(_parse(_Bounded(inflated(whole)), tags, past_image_group, bare))
             with suppress(Unreadable):
                 dataset = _parse(_Bounded(head), tags, past_image_group, bare)
                 if reached_end or len(head) < _HEAD_BYTES:
@@ -90,24 +106,40 @@ def read_header(path: Path, tags: frozenset[int]) -> FileDataset:
 def read_dataset(path: Path) -> FileDataset:
     """Read a whole file; raise NotDicom or Unreadable, never anything else."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise Unreadable("the file is larger than any CT slice")
-        data = path.read_bytes()
+        data = _whole(path)
     except OSError as error:
         raise Unreadable("the file cannot be opened") from error
     bare = _is_bare(data[:_HEAD_BYTES], path)
-    deflated = _is_deflated(data)
-    source = _Bounded(_inflated(data) if deflated else data)
+    deflated, many = is_deflated(data), _is_enhanced(data)
+    source = _Bounded(inflated(data) if deflated else data)
+    source.allowed = MAX_MULTIFRAME_READS if many else MAX_READS
+    del data
     try:
         with quietly():
             dataset = pydicom.dcmread(source, force=bare)
             dataset.file_meta.get("TransferSyntaxUID")
-            _refuse_long_sequences(dataset)
+            _refuse_long_sequences(dataset, many)
+            dataset.buffer = None  # or else the file's bytes stay in memory beside the pixels
     except Unreadable:
         raise
     except (Exception, RecursionError) as error:
         raise Unreadable("the file cannot be parsed") from error
     return _as_deflated(dataset) if deflated else dataset
+
+
+def _whole(path: Path) -> bytes:
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        most = MAX_MULTIFRAME_BYTES if _is_enhanced(head) else MAX_FILE_BYTES
+        if os.fstat(file.fileno()).st_size > most:
+            raise Unreadable("the file is larger than any CT slice")
+        file.seek(0)
+        return file.read(most)
+
+
+def _is_enhanced(data: bytes) -> bool:
+    """Tell by its first bytes whether a file is of an enhanced class; a wrong guess only moves the limits."""
+    return any(one in data[132:1024] for one in _ENHANCED)
 
 
 def regular_files(root: Path) -> Iterator[Path]:
@@ -154,11 +186,12 @@ def _is_bare(head: bytes, path: Path) -> bool:
     raise NotDicom("not a DICOM file")
 
 
-def _is_deflated(data: bytes) -> bool:
+def is_deflated(data: bytes) -> bool:
+    """Tell by its first bytes whether a file is deflated."""
     return _DEFLATED in data[132:1024]
 
 
-def _inflated(data: bytes) -> bytes:
+def inflated(data: bytes) -> bytes:
     """Return a deflated file as it would be without, or raise Unreadable if it is broken or beyond any slice.
 
     Its transfer syntax says so too: the parser counts what it reads, which it cannot do while it inflates.
@@ -184,11 +217,12 @@ def _as_deflated(dataset: FileDataset) -> FileDataset:
     return dataset
 
 
-def _refuse_long_sequences(dataset: FileDataset) -> None:
-    """Raise Unreadable if a sequence that is still to be parsed is longer than any that a CT slice has."""
+def _refuse_long_sequences(dataset: FileDataset, many: bool) -> None:
+    """Raise Unreadable if a sequence that is still to be parsed is longer than any that a CT file has."""
     for tag in dataset.keys():  # noqa: SIM118 (iterating parses values)
         element = dataset.get_item(tag)
-        if not isinstance(element, RawDataElement) or len(element.value or b"") <= MAX_SEQUENCE_BYTES:
+        most = MAX_GROUPS_BYTES if many and tag in _GROUPS else MAX_SEQUENCE_BYTES
+        if not isinstance(element, RawDataElement) or len(element.value or b"") <= most:
             continue
         if element.VR == "SQ" or (element.VR in {None, "UN"} and _is_sequence(tag)):
             raise Unreadable("a sequence is longer than any CT slice has")
@@ -202,10 +236,11 @@ class _Counted:
     """Counts how often a parser reads, and ends it with Unreadable where no CT slice has so many parts."""
 
     _reads = 0
+    allowed = MAX_READS
 
     def count(self) -> None:
         self._reads += 1
-        if self._reads > MAX_READS:
+        if self._reads > self.allowed:
             raise Unreadable("the file has more parts than any CT slice")
 
 

@@ -34,6 +34,11 @@ def text(vr: str, value: str) -> Encoded:
 
 def encode(elements: Elements, *, implicit: bool, little: bool) -> bytes:
     """Write a data set in ascending order of tags, sequences and items with explicit lengths."""
+    return b"".join(_parts(elements, implicit, little))
+
+
+def _parts(elements: Elements, implicit: bool, little: bool) -> list[bytes]:
+    """Return the parts of a data set; pixels are one of them, so that a whole scan is not copied more than once."""
     order = "<" if little else ">"
     parts: list[bytes] = []
     for tag in sorted(elements):
@@ -53,16 +58,16 @@ def encode(elements: Elements, *, implicit: bool, little: bool) -> bytes:
         parts.append(value)
         if one.encapsulated:
             parts.append(struct.pack(f"{order}HHL", *_SEQUENCE_END, 0))
-    return b"".join(parts)
+    return parts
 
 
 def encode_file(elements: Elements, meta: Elements, *, implicit: bool, little: bool, deflated: bool) -> bytes:
     """Write a DICOM file: an empty preamble, the file meta information `meta` (group 0002), the data set."""
     header = encode(meta, implicit=False, little=True)
     length = encode({0x00020000: Encoded("UL", struct.pack("<L", len(header)))}, implicit=False, little=True)
-    body = encode(elements, implicit=implicit, little=little)
+    parts = _parts(elements, implicit, little)
     if deflated:
         compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        body = compressor.compress(body) + compressor.flush()
-        body += bytes(len(body) % 2)
-    return b"".join((bytes(128), b"DICM", length, header, body))
+        body = compressor.compress(b"".join(parts)) + compressor.flush()
+        parts = [body, bytes(len(body) % 2)]
+    return b"".join((bytes(128), b"DICM", length, header, *parts))

@@ -2,18 +2,20 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from rounds.imaging.compression import lost
+from rounds.imaging.dicom import ENHANCED_CLASSES
 from rounds.imaging.grid import Grid
 from rounds.imaging.parting import MAX_VOLUMES, by_acquisition, by_geometry, differences
 from rounds.imaging.refusal import Reason, Refusal
-from rounds.imaging.series import Series, SliceHeader
+from rounds.imaging.series import Series, SliceHeader, refusal_of
 from rounds.imaging.tilt import Tilt, upright
 
-CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
+CT_CLASSES = {"1.2.840.10008.5.1.4.1.1.2", *ENHANCED_CLASSES}
 SCREEN_CLASSES = "1.2.840.10008.5.1.4.1.1.7"
 LOCALIZER_WORDS = {"LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM", "CT_SOM5 TOP"}
 REFORMAT_WORDS = {
@@ -27,6 +29,9 @@ REFORMAT_WORDS = {
     "PROJECTION IMAGE",
     "CSA MPR",
 }
+HU_UNITS = {"", "HU", "HU_MOD", "US"}
+"""RescaleType (PS3.3 C.11.1.1.2), "US" being unspecified; maps of iodine, density or atomic number have others."""
+
 SCREEN_WORDS = {"DOSE_INFO", "PATIENT_INFO", "RESULTS", "SCREEN SAVE", "CSA REPORT", "PROTOCOL"}
 
 
@@ -71,6 +76,11 @@ class Stack:
     tilt: Tilt | None = None
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold the slices, in the order of the slices; one may hold several."""
+        return tuple(dict.fromkeys(one.path for one in self.slices))
+
+    @property
     def corrections(self) -> tuple[str, ...]:
         """Say what is done to the slices besides decoding, in words for the records."""
         return (self.tilt.told,) if self.tilt is not None else ()
@@ -99,7 +109,7 @@ def examine(series: Series, limits: Limits = LIMITS) -> Verdict:
         else:
             aside.setdefault(fault, []).append(one)
     for (code, detail), files in aside.items():
-        refusals.append(_refuse(code, _count(files, detail), files))
+        refusals.append(refusal_of(code, _count(files, detail), files))
     broken = {Reason.MISSING_GEOMETRY, Reason.MISSING_RESCALE, Reason.LOSSY_COMPRESSION} & {
         code for code, _ in aside
     }
@@ -123,7 +133,7 @@ def _fault_of_file(one: SliceHeader, limits: Limits) -> tuple[Reason, str] | Non
         return Reason.SECONDARY_CAPTURE, "a screen"
     if one.sop_class and one.sop_class not in CT_CLASSES:
         return Reason.NOT_CT, "the modality says CT, the class of the object does not"
-    if one.frames > 1 or one.sop_class in CT_CLASSES - {"1.2.840.10008.5.1.4.1.1.2"}:
+    if one.frames > 1:
         return Reason.MULTIFRAME, ""
     if set(one.image_type) & LOCALIZER_WORDS:
         return Reason.LOCALIZER, ""
@@ -136,10 +146,12 @@ def _fault_of_file(one: SliceHeader, limits: Limits) -> tuple[Reason, str] | Non
     angle = _degrees(_normal(one), np.array([0.0, 0.0, 1.0]))
     if min(angle, 180 - angle) > limits.axial_degrees:
         return Reason.NOT_AXIAL, ""
-    if derived:
+    if derived or one.reformatted:
         return Reason.DERIVED_REFORMAT, ""
     if one.slope is None or one.intercept is None or one.slope == 0:
         return Reason.MISSING_RESCALE, ""
+    if one.unit not in HU_UNITS:
+        return Reason.MISSING_RESCALE, "the grey values are no Hounsfield units"
     loss = lost(one, limits.max_lossy_ratio)
     return (Reason.LOSSY_COMPRESSION, loss) if loss else None
 
@@ -163,10 +175,12 @@ def _lacking_geometry(one: SliceHeader, limits: Limits) -> str:
 
 def _unclear_identity(uid: str, images: list[SliceHeader]) -> Refusal | None:
     if not uid:
-        return _refuse(Reason.UNCLEAR_IDENTITY, "no series UID", images)
+        return refusal_of(Reason.UNCLEAR_IDENTITY, "no series UID", images)
     owners = {(one.patient_id, one.study_uid) for one in images}
     if len(owners) > 1:
-        return _refuse(Reason.UNCLEAR_IDENTITY, f"one series names {len(owners)} patients or studies", images)
+        return refusal_of(
+            Reason.UNCLEAR_IDENTITY, f"one series names {len(owners)} patients or studies", images
+        )
     return None
 
 
@@ -174,7 +188,7 @@ def _without_copies(images: list[SliceHeader]) -> list[SliceHeader]:
     """Keep one of the files that hold the same instance at the same position: a slice that was sent twice."""
     unique: dict[object, SliceHeader] = {}
     for one in images:
-        unique.setdefault((one.instance_uid, one.position) if one.instance_uid else one.path, one)
+        unique.setdefault(one.identity, one)
     return list(unique.values())
 
 
@@ -184,7 +198,7 @@ def _volumes(images: list[SliceHeader], limits: Limits) -> tuple[tuple[Stack, ..
     if len(groups) > 1:
         if stacks := _whole(groups, limits):
             return stacks, []
-        return (), [_refuse(Reason.MIXED_GEOMETRY, f"{', '.join(differences(images))} differ", images)]
+        return (), [refusal_of(Reason.MIXED_GEOMETRY, f"{', '.join(differences(images))} differ", images)]
     stack, faults = _stack(images, limits)
     if stack is not None:
         return (stack,), []
@@ -248,7 +262,7 @@ def _stack(images: list[SliceHeader], limits: Limits) -> tuple[Stack | None, lis
     faults += sideways + _thickness_faults(slices, heights, limits)
     if len(slices) < max(2, limits.min_slices):
         detail = f"{_plural(len(slices), 'slice')}, at least {limits.min_slices} needed"
-        faults.append(_refuse(Reason.TOO_FEW_SLICES, detail, slices))
+        faults.append(refusal_of(Reason.TOO_FEW_SLICES, detail, slices))
     if faults:
         return None, faults
     step = round(float((heights[-1] - heights[0]) / (len(slices) - 1)), 6)
@@ -257,7 +271,7 @@ def _stack(images: list[SliceHeader], limits: Limits) -> tuple[Stack | None, lis
     too_wide = max(grid.shape[1:]) > 2 * limits.max_size
     if too_wide or len(images) > limits.max_slices or math.prod(grid.shape) > limits.max_voxels:
         detail = f"{_plural(len(images), 'slice')} are more than one scan has"
-        return None, [_refuse(Reason.MIXED_GEOMETRY, detail, images)]
+        return None, [refusal_of(Reason.MIXED_GEOMETRY, detail, images)]
     return Stack(tuple(slices), grid, tilt), []
 
 
@@ -273,7 +287,7 @@ def _position_faults(
     if len(same):
         repeated = sorted({*same.tolist(), *(same + 1).tolist()})
         detail = f"{len(same)} of {len(slices)} slices repeat a position"
-        faults.append(_refuse(Reason.DUPLICATE_POSITION, detail, [slices[index] for index in repeated]))
+        faults.append(refusal_of(Reason.DUPLICATE_POSITION, detail, [slices[index] for index in repeated]))
     allowed = max(limits.step_mm, limits.step_share * median)
     kept = np.delete(heights, same + 1)
     gaps = np.diff(kept)
@@ -282,9 +296,9 @@ def _position_faults(
     if uneven.any():
         worst = float(gaps[np.argmax(np.abs(gaps - median))])
         detail = f"a step of {worst:.2f} mm where {median:.2f} mm is usual, {int(uneven.sum())} uneven of {len(gaps)}"
-        faults.append(_refuse(Reason.MISSING_SLICE, detail, slices))
+        faults.append(refusal_of(Reason.MISSING_SLICE, detail, slices))
     elif float(np.abs(kept - even).max()) > median / 2:
-        faults.append(_refuse(Reason.MISSING_SLICE, f"the step drifts around {median:.2f} mm", slices))
+        faults.append(refusal_of(Reason.MISSING_SLICE, f"the step drifts around {median:.2f} mm", slices))
     return faults
 
 
@@ -300,10 +314,10 @@ def _sideways(
     offsets = points - points[0] - np.outer(rise, up)
     drift = rise @ offsets / max(float(rise @ rise), 1e-9)
     if float(np.linalg.norm(offsets - np.outer(rise, drift), axis=1).max()) > limits.sideways_mm:
-        return None, [_refuse(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices)]
+        return None, [refusal_of(Reason.MIXED_GEOMETRY, "slices are shifted sideways", slices)]
     degrees = float(np.degrees(np.arctan(np.linalg.norm(drift))))
     if degrees > limits.max_tilt_degrees:
-        return None, [_refuse(Reason.GANTRY_TILT, f"{degrees:.1f} degrees", slices)]
+        return None, [refusal_of(Reason.GANTRY_TILT, f"{degrees:.1f} degrees", slices)]
     if degrees <= limits.shear_degrees:
         return None, []
     along_x, along_y = np.array(slices[0].orientation).reshape(2, 3)
@@ -324,7 +338,7 @@ def _thickness_faults(
     if not details:
         return []
     allowed = f"{limits.min_thickness} to {limits.max_thickness} mm allowed"
-    return [_refuse(Reason.THICKNESS_OUT_OF_RANGE, f"{', '.join(details)}; {allowed}", slices)]
+    return [refusal_of(Reason.THICKNESS_OUT_OF_RANGE, f"{', '.join(details)}; {allowed}", slices)]
 
 
 def _grid(lowest: SliceHeader, count: int, step: float, up: npt.NDArray[np.float64]) -> Grid:
@@ -351,14 +365,12 @@ def _degrees(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     return float(np.degrees(np.arccos(np.clip(a @ b, -1.0, 1.0))))
 
 
-def _count(files: list[SliceHeader], detail: str) -> str:
-    counted = _plural(len(files), "file")
+def _count(slices: list[SliceHeader], detail: str) -> str:
+    frames = sum(one.frame is not None for one in slices)
+    counted = _plural(len({one.path for one in slices}), "file")
+    counted = f"{_plural(frames, 'frame')} of {counted}" if frames else counted
     return f"{detail}, {counted}" if detail else counted
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _refuse(code: Reason, detail: str, slices: list[SliceHeader] | tuple[SliceHeader, ...]) -> Refusal:
-    return Refusal(code, detail, tuple(one.path for one in slices))

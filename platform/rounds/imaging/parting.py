@@ -64,7 +64,12 @@ _MARKS: tuple[Callable[[SliceHeader], object], ...] = (
     lambda one: one.image_type,
     lambda one: one.thickness,
     lambda one: one.kvp,
-    lambda one: (one.kernel, one.temporal, one.acquisition, one.image_type, one.thickness, one.kvp),
+    lambda one: one.stack,
+    lambda one: one.dimensions,
+    lambda one: (
+        *(one.kernel, one.temporal, one.acquisition, one.image_type, one.thickness, one.kvp),
+        *(one.stack, one.dimensions),
+    ),
 )
 
 

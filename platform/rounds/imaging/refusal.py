@@ -44,7 +44,7 @@ _SENTENCES = {
         "This is a screen (dose report, patient information, screenshot) or has text burned in: leave it out."
     ),
     Reason.DERIVED_REFORMAT: "These images were computed from another series: send the original reconstruction.",
-    Reason.MULTIFRAME: "This is a multi-frame CT file, which is not read: send it as single slices.",
+    Reason.MULTIFRAME: "Several frames in a file of the classic CT class are not read: send it as single slices.",
     Reason.NOT_AXIAL: "The slices are not axial: send the axial reconstruction.",
     Reason.GANTRY_TILT: "The gantry was tilted too far to straighten the slices: send a reconstruction without tilt.",
     Reason.TOO_FEW_SLICES: "There are too few slices for a chest: check that the whole series was sent.",
@@ -72,11 +72,20 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """One reason why files were refused; `detail` holds numbers only, never patient data, UIDs or paths."""
+    """One reason why files were refused; `detail` holds numbers only, never patient data, UIDs or paths.
+
+    `places` are the refused slices, each with its frame where its file has several.
+    """
 
     code: Reason
     detail: str
     files: tuple[Path, ...] = field(repr=False)
+    places: tuple[tuple[Path, int | None], ...] = field(default=(), repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many slices were refused, or files where that is all that is known."""
+        return max(len(self.places), len(self.files))
 
     @property
     def sentence(self) -> str:

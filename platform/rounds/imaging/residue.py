@@ -6,6 +6,7 @@ It shares neither tables nor reader with the de-identification it checks, and te
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -49,6 +50,7 @@ _META = range(0x00020000, 0x00030000)
 _STANDARD_UIDS = b"1.2.840.10008."
 _LARGE = 2048
 _HEAD, _PIXEL_HEAD, _PIXEL_TAIL = 64 * 1024, 2048, 512
+_LONG_HEAD = 2**24  # functional groups of a thousand frames, without the pixels of a whole scan
 
 _WORD = re.compile(rb"[A-Za-z0-9\x80-\xff]+")
 _NUMBERED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{5,}")
@@ -205,10 +207,11 @@ def _original_elements(original: Path | bytes) -> list[Found]:
         return read_header(original).elements
     with original.open("rb") as file:
         data = file.read(_HEAD)
-        try:
-            return read_header(data).elements
-        except (Truncated, zlib.error):
-            return read_header(data + file.read()).elements
+        for more in (_LONG_HEAD, -1):
+            with suppress(Truncated, zlib.error):
+                return read_header(data).elements
+            data += file.read(more)
+        return read_header(data).elements
 
 
 def _runs(words: list[bytes], size: int) -> Iterator[tuple[bytes, ...]]:

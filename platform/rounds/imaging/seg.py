@@ -54,15 +54,24 @@ class Origin:
     model: str | None = None
 
 
+class SeveralFiles(Exception):
+    """The source is several multi-frame files."""
+
+
 def encode_seg(
-    mask: npt.NDArray[np.uint8], headers: Sequence[FileDataset], segments: Sequence[Segment], origin: Origin
+    mask: npt.NDArray[np.uint8],
+    headers: Sequence[FileDataset],
+    segments: Sequence[Segment],
+    origin: Origin,
+    frames: Sequence[tuple[int, int]] | None = None,
 ) -> bytes:
     """Write a mask (z, y, x) on the grid of the slices `headers`, which are in the same order.
 
-    The same mask of the same origin gives the same bytes and UIDs. Its dates are those of the study, which are shifted:
-    a true date beside them would tell by how much. Raise NoFrameOfReference.
+    If the slices are frames of one multi-frame file, `frames` names each one's file and its index there. The same mask
+    of the same origin gives the same bytes and UIDs. Its dates are those of the study, which are shifted: a true date
+    beside them would tell by how much. Raise NoFrameOfReference or SeveralFiles.
     """
-    sources = [_tidied(one) for one in headers]
+    sources = _sources(headers, frames)
     if not sources[0].get("FrameOfReferenceUID"):
         raise NoFrameOfReference(
             "the scan has no frame of reference, which DICOM SEG needs: export as nifti or nrrd"
@@ -94,7 +103,52 @@ def encode_seg(
             content_date=date,
             content_time="000000",
         )
+        if frames is not None:
+            _name_frames(made, [index for _, index in frames])
         return _written(made, sources[0], _uid("dimensions", sources[0].SeriesInstanceUID, origin))
+
+
+def _sources(headers: Sequence[FileDataset], frames: Sequence[tuple[int, int]] | None) -> list[Dataset]:
+    """Return what the writer is to see as the source: the slices, or one file with the frames that are slices."""
+    tidied = [_tidied(one) for one in headers]
+    if frames is None:
+        return tidied
+    if len(tidied) > 1:
+        raise SeveralFiles(
+            "the scan is several multi-frame files, which one DICOM SEG cannot name: export as nifti or nrrd"
+        )
+    return [_of_frames(tidied[0], [index for _, index in frames])]
+
+
+def _of_frames(file: Dataset, frames: Sequence[int]) -> Dataset:
+    """Return a multi-frame header as if its file had these frames alone, with the geometry they share said once."""
+    own = [file.PerFrameFunctionalGroupsSequence[index] for index in frames]
+    common = Dataset()
+    common.update(file.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in file else {})
+    for macro in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        if macro not in common:
+            common[macro] = own[0][macro]
+    made = Dataset()
+    made.update(file)
+    made.file_meta = file.file_meta
+    made.add_new(0x52009229, "SQ", [common])
+    made.add_new(0x52009230, "SQ", own)
+    made.add_new(0x00280008, "IS", len(own))
+    return made
+
+
+def _name_frames(made: Segmentation, frames: Sequence[int]) -> None:
+    """Number the source's frames as its file does, where the writer has numbered the ones that it saw.
+
+    The writer gives frames of several segments one and the same item.
+    """
+    named: set[int] = set()
+    for group in made.PerFrameFunctionalGroupsSequence:
+        for derivation in group.get("DerivationImageSequence") or ():
+            for item in derivation.SourceImageSequence:
+                if id(item) not in named:
+                    item.ReferencedFrameNumber = frames[int(item.ReferencedFrameNumber) - 1] + 1
+                    named.add(id(item))
 
 
 def _tidied(header: FileDataset) -> Dataset:

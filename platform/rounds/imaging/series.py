@@ -3,15 +3,24 @@
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sys import intern
 
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID
 
-from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_header, regular_files
+from rounds.imaging.dicom import (
+    ENHANCED_CLASSES,
+    NotDicom,
+    Unreadable,
+    quietly,
+    read_header,
+    regular_files,
+    tags_of,
+)
+from rounds.imaging.enhanced import MAX_FRAMES
+from rounds.imaging.frames import Frame, read_frames
 from rounds.imaging.refusal import Reason, Refusal
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -20,7 +29,10 @@ _RATIO = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,4})?) ?: ?1(?![\d.])")
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """What one file says about itself; an absent or unusable value is None (or empty). Its repr has no identity."""
+    """What one file, or one frame of it, says about itself; an absent or unusable value is None (or empty).
+
+    `frame` is the frame's index in an enhanced multi-frame file, None in a file of one slice. The repr has no identity.
+    """
 
     path: Path = field(repr=False)
     series_uid: str = field(repr=False)
@@ -57,18 +69,33 @@ class SliceHeader:
     body_part: str = ""
     age: str = ""
     sex: str = ""
+    frame: int | None = None
+    unit: str = ""
+    reformatted: bool = False
+    stack: str = ""
+    dimensions: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> tuple[Path, int | None]:
+        """Where the slice is stored: its file, and its frame there."""
+        return self.path, self.frame
+
+    @property
+    def identity(self) -> object:
+        """What two copies of a slice have in common, and no two slices."""
+        return (self.instance_uid, self.frame, self.position) if self.instance_uid else self.place
 
 
 @dataclass(frozen=True)
 class Series:
-    """The slices of one SeriesInstanceUID, in the order of their paths."""
+    """The slices of one SeriesInstanceUID, in the order of their paths and frames."""
 
     uid: str = field(repr=False)
     slices: tuple[SliceHeader, ...]
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return tuple(one.path for one in self.slices)
+        return tuple(dict.fromkeys(one.path for one in self.slices))
 
     @property
     def patient(self) -> str:
@@ -91,6 +118,12 @@ def patient_identity(patient_id: str, study_uid: str) -> str:
     return patient_id.strip() or f"study {study_uid.strip()}"
 
 
+def refusal_of(code: Reason, detail: str, slices: Iterable[SliceHeader]) -> Refusal:
+    """Refuse slices: their files, each named once, and where in them they lie."""
+    places = tuple(one.place for one in slices)
+    return Refusal(code, detail, tuple(dict.fromkeys(path for path, _ in places)), places)
+
+
 def find_series(root: Path) -> Found:
     """Read the headers of every file at or under `root` and group them; no file can stop the walk.
 
@@ -101,22 +134,57 @@ def find_series(root: Path) -> Found:
     not_dicom = directories = 0
     for path in regular_files(root):
         try:
-            header = read_slice_header(path)
+            headers = read_slices(path)
         except NotDicom:
             not_dicom += 1
         except Unreadable as error:
             unreadable.append(Refusal(Reason.UNDECODABLE, str(error), (path,)))
         else:
-            if header.sop_class == MEDIA_DIRECTORY:
+            if headers[0].sop_class == MEDIA_DIRECTORY:
                 directories += 1
             else:
-                groups.setdefault(header.series_uid, []).append(header)
+                groups.setdefault(headers[0].series_uid, []).extend(headers)
     series = tuple(Series(uid, tuple(slices)) for uid, slices in groups.items())
     return Found(series, tuple(unreadable), not_dicom, directories)
 
 
+def read_slices(path: Path) -> list[SliceHeader]:
+    """Read the header of a file, one for each frame of an enhanced CT file; raise NotDicom or Unreadable."""
+    header = read_slice_header(path)
+    if header.sop_class not in ENHANCED_CLASSES:
+        return [header]
+    frames = read_frames(path, header.frames)
+    return [_of_frame(header, frame, len(frames)) for frame in frames]
+
+
+def _of_frame(file: SliceHeader, frame: Frame, count: int) -> SliceHeader:
+    """Describe one frame: what the file says of all, but geometry and grey values only as its functional groups do."""
+    return replace(
+        file,
+        frame=frame.index,
+        frames=1,
+        image_type=tuple(intern(part) for part in frame.image_type) or file.image_type,
+        pixel_spacing=frame.pixel_spacing,
+        orientation=frame.orientation,
+        position=frame.position,
+        thickness=frame.thickness,
+        slope=frame.slope,
+        intercept=frame.intercept,
+        unit=intern(frame.unit),
+        kernel=intern(frame.kernel) or file.kernel,
+        kvp=frame.kvp if frame.kvp is not None else file.kvp,
+        acquisition=frame.acquisition if frame.acquisition is not None else file.acquisition,
+        temporal=frame.temporal if frame.temporal is not None else file.temporal,
+        number=(file.number or 0) * MAX_FRAMES + frame.index + 1,
+        file_bytes=file.file_bytes // count,
+        reformatted=frame.reformatted,
+        stack=intern(frame.stack),
+        dimensions=frame.dimensions,
+    )
+
+
 def read_slice_header(path: Path) -> SliceHeader:
-    """Read one file's header; raise NotDicom or Unreadable."""
+    """Read one file's header, without the functional groups of frames; raise NotDicom or Unreadable."""
     dataset = read_header(path, _TAGS)
     if path.name.upper() == "DICOMDIR":
         return _directory(path)
@@ -163,6 +231,7 @@ def _header(path: Path, dataset: FileDataset) -> SliceHeader:
         body_part=intern(_text(dataset, "BodyPartExamined").upper()),
         age=intern(_text(dataset, "PatientAge").upper()),
         sex=intern(_text(dataset, "PatientSex").upper()),
+        unit=intern(_text(dataset, "RescaleType").upper()),
     )
 
 
@@ -189,14 +258,10 @@ def _directory(path: Path) -> SliceHeader:
     return SliceHeader(path, "", "", "", "", "", "", sop_class=MEDIA_DIRECTORY)
 
 
-def _tags(keywords: str) -> frozenset[int]:
-    return frozenset(tag for keyword in keywords.split() if (tag := tag_for_keyword(keyword)) is not None)
-
-
-_TAGS = _tags(
+_TAGS = tags_of(
     """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID PatientID StudyDate Modality
     ImageType BurnedInAnnotation SamplesPerPixel NumberOfFrames Rows Columns PixelSpacing ImageOrientationPatient
-    ImagePositionPatient SliceThickness RescaleSlope RescaleIntercept Manufacturer ManufacturerModelName
+    ImagePositionPatient SliceThickness RescaleSlope RescaleIntercept RescaleType Manufacturer ManufacturerModelName
     ConvolutionKernel KVP BodyPartExamined PatientAge PatientSex AcquisitionNumber
     TemporalPositionIdentifier InstanceNumber LossyImageCompression LossyImageCompressionRatio DerivationDescription"""
 )

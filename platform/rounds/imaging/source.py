@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 
 from rounds.imaging.dicom import quietly
 from rounds.imaging.grid import Grid
@@ -24,7 +24,40 @@ def read_headers(files: Iterable[bytes]) -> list[FileDataset]:
         return [pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True) for data in files]
 
 
-def source_grid(headers: Sequence[FileDataset]) -> Grid:
+def frame_headers(
+    headers: Sequence[FileDataset], frames: Sequence[tuple[int, int]] | None
+) -> Sequence[Dataset]:
+    """Return a header for each slice, as a file of its own would have it.
+
+    `frames` has for each slice of multi-frame files, inferior first, the number of its file and its index there.
+    Raise SourceUnusable.
+    """
+    if frames is None:
+        return headers
+    return [_frame_header(headers[file], index) for file, index in frames]
+
+
+def _frame_header(file: FileDataset, index: int) -> Dataset:
+    header = Dataset()
+    header.Rows, header.Columns = file.Rows, file.Columns
+    try:
+        groups = file.PerFrameFunctionalGroupsSequence[index], *file.SharedFunctionalGroupsSequence
+        for group, keyword in _GEOMETRY:
+            macro = next(one[group].value[0] for one in groups if group in one)
+            setattr(header, keyword, macro[keyword].value)
+    except (AttributeError, LookupError, StopIteration) as error:
+        raise SourceUnusable("a frame of the source has no geometry") from error
+    return header
+
+
+_GEOMETRY = (
+    ("PlanePositionSequence", "ImagePositionPatient"),
+    ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    ("PixelMeasuresSequence", "PixelSpacing"),
+)
+
+
+def source_grid(headers: Sequence[Dataset]) -> Grid:
     """Return the grid of slices that are sorted from inferior to superior, as the gate sees it.
 
     With a tilted gantry the third axis leans with the slices and is no longer their normal; the spacing along z is

@@ -1,15 +1,17 @@
 """From the slices of a stack to one volume in Hounsfield units, with the affine that places it in space."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
 
 from rounds.imaging.codestream import JPEG_SYNTAXES, BadCodestream, declared_size
 from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_dataset
+from rounds.imaging.frame_pixels import FramePixels
 from rounds.imaging.gate import Stack
 from rounds.imaging.grid import Affine, Grid, Shape, Spacing
 from rounds.imaging.refusal import Reason, Refusal
@@ -59,16 +61,53 @@ def load_volume(stack: Stack) -> Volume:
     """
     grid = stack.grid
     array = np.empty(grid.shape, dtype=np.int16)
-    for index, one in enumerate(stack.slices):
-        plane = load_slice(one)
+    for index, plane in enumerate(load_slices(stack.slices)):
         array[index] = plane if stack.tilt is None else straighten(plane, index, grid, stack.tilt)
     return Volume(array, grid.spacing, grid.affine)
 
 
-def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
-    """Decode one slice to HU (y, x), with the file's own slope and intercept; raise VolumeRefused."""
+def load_slices(slices: Sequence[SliceHeader]) -> Iterator[npt.NDArray[np.int16]]:
+    """Decode slices to HU (y, x) one at a time; a multi-frame file stays open from one of its frames to the next.
+
+    Raise VolumeRefused.
+    """
+    file: FramePixels | None = None
     try:
-        dataset = read_dataset(one.path)
+        for one in slices:
+            if one.frame is None:
+                yield load_slice(one)
+                continue
+            if file is None or file.path != one.path:
+                if file is not None:
+                    file.close()
+                file = _opened(one)
+            yield load_slice(one, file)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _opened(one: SliceHeader) -> FramePixels:
+    try:
+        return FramePixels(one.path)
+    except (NotDicom, Unreadable) as error:
+        raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error
+    except (Exception, RecursionError) as error:
+        raise VolumeRefused(
+            Refusal(Reason.UNDECODABLE, "the pixels cannot be decoded", (one.path,))
+        ) from error
+
+
+def load_slice(one: SliceHeader, file: FramePixels | None = None) -> npt.NDArray[np.int16]:
+    """Decode one slice to HU (y, x), with its own slope and intercept; raise VolumeRefused.
+
+    `file` is the multi-frame file that it lies in, if that is open already.
+    """
+    if one.frame is not None and file is None:
+        (plane,) = load_slices([one])
+        return plane
+    try:
+        dataset = file.frame(one.frame) if file and one.frame is not None else read_dataset(one.path)
         _check_size(dataset, one)
         with quietly():
             stored = pixel_array(dataset, raw=True, decoding_plugin=_DECODERS.get(one.transfer_syntax, ""))
@@ -86,7 +125,7 @@ def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
     return to_hu(stored, one.slope, one.intercept, padding)
 
 
-def _check_size(dataset: FileDataset, one: SliceHeader) -> None:
+def _check_size(dataset: Dataset, one: SliceHeader) -> None:
     """Raise BadCodestream if compressed pixels declare another size than the header, before they are decoded."""
     if not str(dataset.file_meta.get("TransferSyntaxUID")).startswith(JPEG_SYNTAXES):
         return
@@ -123,7 +162,7 @@ def _could_be_tissue(padding: tuple[int, int], slope: float, intercept: float) -
     return high >= _TISSUE_HU[0] and low <= _TISSUE_HU[1]
 
 
-def _padding(dataset: FileDataset) -> tuple[int, int] | None:
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
     """Return the range of padding values (PS3.3 C.7.5.1.1.2), read with the sign of the pixels."""
     values: list[int] = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
@@ -133,7 +172,7 @@ def _padding(dataset: FileDataset) -> tuple[int, int] | None:
     return (min(values), max(values)) if values else None
 
 
-def _with_sign(value: int, dataset: FileDataset) -> int:
+def _with_sign(value: int, dataset: Dataset) -> int:
     bits = int(dataset.get("BitsAllocated", 16))
     if dataset.get("PixelRepresentation") == 1:
         return value - (1 << bits) if value >= 1 << (bits - 1) else value

@@ -73,10 +73,11 @@ def get(conn: Connection, label_id: int, lock: bool = False) -> Label:
     return _label(row)
 
 
-def ready(conn: Connection, scheme: str, limit: int) -> list[Label]:
+def ready(conn: Connection, scheme: str, limit: int, every_series: bool = False) -> list[Label]:
     """Return labels that wait for a batch, locked so that two batches never share one.
 
-    Every batch mixes the sites in proportion to what waits; within a site the oldest case comes first.
+    They are of the chosen case of each study, unless `every_series` asks for all. Every batch mixes the sites in
+    proportion to what waits; within a site the oldest case comes first.
     """
     columns = ", ".join(f"l.{name}" for name in COLUMNS.split(", "))
     found = conn.execute(
@@ -84,11 +85,13 @@ def ready(conn: Connection, scheme: str, limit: int) -> list[Label]:
         SELECT {columns} FROM labels l JOIN (
             SELECT w.id, (row_number() OVER (PARTITION BY c.site ORDER BY c.id) - 0.5)
                          / count(*) OVER (PARTITION BY c.site) AS turn
-            FROM labels w JOIN cases c ON c.id = w.case_id WHERE w.scheme = %s AND w.stage = 'ready') AS waiting
-        ON waiting.id = l.id WHERE l.stage = 'ready'
-        ORDER BY waiting.turn, l.case_id LIMIT %s FOR UPDATE OF l SKIP LOCKED
+            FROM labels w JOIN cases c ON c.id = w.case_id
+            WHERE w.scheme = %(scheme)s AND w.stage = 'ready' AND (c.chosen OR %(every)s)) AS waiting
+        ON waiting.id = l.id JOIN cases k ON k.id = l.case_id
+        WHERE l.stage = 'ready' AND (k.chosen OR %(every)s)
+        ORDER BY waiting.turn, l.case_id LIMIT %(limit)s FOR UPDATE OF l SKIP LOCKED FOR SHARE OF k SKIP LOCKED
         """,
-        (scheme, limit),
+        {"scheme": scheme, "every": every_series, "limit": limit},
     )
     return [_label(row) for row in found]
 

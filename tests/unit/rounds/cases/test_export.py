@@ -16,8 +16,10 @@ import pydicom
 import pytest
 import yaml
 from pydicom.dataset import Dataset, FileDataset
-from tests.unit.rounds.imaging.factories import write_series
+from tests.unit.rounds.imaging.enhanced_scans import enhanced
+from tests.unit.rounds.imaging.factories import slice_of, write, write_series
 
+from rounds.cases.archive import frames_of, pack, unpack
 from rounds.imaging.deid import deidentify
 from rounds.imaging.gate import examine
 from rounds.imaging.grid import Grid
@@ -25,9 +27,9 @@ from rounds.imaging.masks import dice, label_volumes_ml, lesion_volumes_ml
 from rounds.imaging.nifti import encode_mask
 from rounds.imaging.nrrd import NamedValue, encode_nrrd
 from rounds.imaging.resample import READING_STEP_MM, resample_mask
-from rounds.imaging.seg import NoFrameOfReference, Origin, Segment, encode_seg
+from rounds.imaging.seg import NoFrameOfReference, Origin, Segment, SeveralFiles, encode_seg
 from rounds.imaging.series import find_series
-from rounds.imaging.source import SourceUnusable, read_headers, source_grid
+from rounds.imaging.source import SourceUnusable, frame_headers, read_headers, source_grid
 from rounds.imaging.terms import TERMS, TermMissing, term_of
 from rounds.imaging.to_source import mask_to_source
 
@@ -141,6 +143,84 @@ def test_seg_is_voxel_exact_and_names_what_it_shows(tmp_path: Path, values: tupl
     assert code(first.SegmentedPropertyTypeCodeSequence) == ("SCT", "44714003")
     assert code(second.SegmentedPropertyTypeCodeSequence) == ("SCT", "266005")
     assert {one.SegmentAlgorithmType for one in (first, second)} == {"MANUAL"}
+
+
+@pytest.mark.parametrize("slide", [(0.0, 0.5), (-0.35, 0.0), (0.21, -0.4)])
+def test_seg_of_a_tilted_scan_lies_on_each_slice_where_that_slice_lay(
+    slide: tuple[float, float], tmp_path: Path
+) -> None:
+    """Drawn on the upright volume, exported on slices that slide across their normal, `slide` mm (x, y) a slice."""
+
+    def lean(data: Dataset, index: int) -> None:
+        x, y = slide
+        data.ImagePositionPatient = [-10.0 + x * index, -20.0 + y * index, -300.0 + 2.0 * index]
+
+    files = deidentified(tmp_path, change=lean)
+    (stack,) = examine(find_series(tmp_path).series[0]).stacks
+    assert stack.tilt is not None
+    drawn = ellipsoids(stack.grid.shape, (1, 2))
+    headers = read_headers(files)
+    source = source_grid(headers)
+    moved = mask_to_source(drawn, stack.grid, source)
+    data = encode_seg(moved, headers, segments(1, 2), ORIGIN)
+    read = read_seg(data, headers, (1, 2))
+    assert np.array_equal(read, moved)
+    assert read.any(axis=(1, 2)).sum() >= 6
+    for z, header in enumerate(headers):
+        for value in (1, 2):
+            rows, columns = np.nonzero(drawn[z] == value)
+            if len(rows) < 20:
+                continue
+            wanted = stack.grid.affine @ [columns.mean(), rows.mean(), z, 1]
+            found_rows, found_columns = np.nonzero(read[z] == value)
+            x, y, height = header.ImagePositionPatient
+            found = -(x + 0.7 * found_columns.mean()), -(y + 0.8 * found_rows.mean()), height
+            assert found == pytest.approx(wanted[:3], abs=0.4)
+            assert len(found_rows) == pytest.approx(len(rows), rel=0.2)
+
+
+def test_seg_of_a_multi_frame_file_names_the_frames_that_it_shows(tmp_path: Path) -> None:
+    """The file has a scout's frame in front and its slices in no order; a second copy is refused."""
+    order = [int(one) for one in np.random.default_rng(5).permutation(16)]
+    scans = [slice_of(0), *(slice_of(index) for index in order)]
+
+    def change(group: Dataset, index: int) -> None:
+        if index == 0:
+            group.CTImageFrameTypeSequence[0].FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+
+    write(tmp_path / "one.dcm", enhanced(scans, change))
+    (stack,) = examine(find_series(tmp_path).series[0]).stacks
+    frames = [(0, one.frame or 0) for one in stack.slices]
+    assert frames == [(0, order.index(index) + 1) for index in range(16)]
+    packed = pack([deidentify(path, KEY, "north").data for path in stack.files], frames)
+    assert frames_of(packed) == frames
+    headers = read_headers(unpack(packed))
+    grid = source_grid(frame_headers(headers, frames))
+    assert grid.same_as(stack.grid, 1e-9)
+    mask = ellipsoids(grid.shape)
+    data = encode_seg(mask, headers, segments(1, 2), ORIGIN, frames)
+    assert data == encode_seg(mask, read_headers(unpack(packed)), segments(1, 2), ORIGIN, frames)
+    assert np.array_equal(frames_read(data, headers[0], frames, mask.shape), mask)
+    with pytest.raises(SeveralFiles, match="nifti or nrrd"):
+        encode_seg(mask, [*headers, *headers], segments(1, 2), ORIGIN, frames)
+
+
+def frames_read(data: bytes, source: Dataset, frames: list[tuple[int, int]], shape: tuple[int, ...]) -> Mask:
+    """Put the frames of a DICOM SEG back onto the source's frames that they name, with nothing but pydicom."""
+    seg = pydicom.dcmread(io.BytesIO(data))
+    bits = np.unpackbits(np.frombuffer(seg.PixelData, dtype=np.uint8), bitorder="little")
+    planes = bits[: int(seg.NumberOfFrames) * seg.Rows * seg.Columns].reshape(-1, seg.Rows, seg.Columns)
+    place = {frame + 1: z for z, (_, frame) in enumerate(frames)}
+    mask = np.zeros(shape, dtype=np.uint8)
+    for plane, group in zip(planes, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        (named,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert named.ReferencedSOPInstanceUID == source.SOPInstanceUID
+        theirs = source.PerFrameFunctionalGroupsSequence[named.ReferencedFrameNumber - 1]
+        mine, position = group.PlanePositionSequence[0], theirs.PlanePositionSequence[0]
+        assert mine.ImagePositionPatient == position.ImagePositionPatient
+        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        mask[place[named.ReferencedFrameNumber]][plane == 1] = number
+    return mask
 
 
 def test_seg_of_a_lesion_says_where_it_lies_and_which_model_drew_first(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.unit.rounds.imaging.factories import write_series
+from tests.unit.rounds.imaging.enhanced_scans import volume
+from tests.unit.rounds.imaging.factories import write, write_series
 
 from rounds.cases import vault
 from rounds.cases.quarantine import sentence
-from rounds.cases.waivers import WAIVERS, by_code, facts, more_than_before, releasable, waive
+from rounds.cases.waivers import WAIVERS, by_code, delivered, facts, more_than_before, releasable, waive
 from rounds.imaging.gate import examine
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.series import Series, find_series
@@ -41,6 +42,42 @@ OVER = [
     (Reason.SECONDARY_CAPTURE, 16, setting(ImageType=["DERIVED", "SECONDARY"]), 2.0),
     (Reason.DERIVED_REFORMAT, 16, setting(ImageType=["DERIVED", "SECONDARY", "AXIAL"]), 2.0),
 ]
+
+
+def test_frames_of_one_file_count_as_slices(tmp_path: Path) -> None:
+    """A scout among them does not, and a series that is a case is known to have more frames now in as many files."""
+
+    def scout(group: Dataset, index: int) -> None:
+        if index == 16:
+            group.CTImageFrameTypeSequence[0].FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+
+    path = write(tmp_path / "one.dcm", volume(count=17, change=scout))
+    (series,) = find_series(tmp_path).series
+    verdict = examine(series)
+    assert delivered(series, verdict) == 16
+    assert more_than_before(series, verdict, 16) is None
+    more = more_than_before(series, verdict, 12)
+    assert more is not None
+    assert (more.files, more.count) == ((path,), 16)
+    (joined,) = by_code([more, more])
+    assert (joined.files, joined.count) == ((path,), 16)
+    assert facts(series.slices)["length along the body, mm"] == "32.0"
+
+
+@pytest.mark.parametrize("reformatted", [False, True])
+def test_a_release_lets_derived_frames_in(reformatted: bool, tmp_path: Path) -> None:
+    def derived(group: Dataset, index: int) -> None:
+        kind = group.CTImageFrameTypeSequence[0]
+        if reformatted:
+            kind.VolumeBasedCalculationTechnique = "MPR"
+        else:
+            kind.FrameType = ["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED"]
+
+    write(tmp_path / "one.dcm", volume(change=derived))
+    (series,) = find_series(tmp_path).series
+    assert [one.code for one in examine(series).refusals] == [Reason.DERIVED_REFORMAT]
+    (stack,) = examine(*waive(series, [Reason.DERIVED_REFORMAT])).stacks
+    assert len(stack.slices) == 16
 
 
 @pytest.mark.parametrize(("code", "count", "change", "step"), OVER)

@@ -22,7 +22,7 @@ from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import examine
 from rounds.imaging.refusal import Reason
 from rounds.imaging.series import Series, find_series
-from rounds.imaging.volume import VolumeRefused, load_slice
+from rounds.imaging.volume import VolumeRefused, load_slices
 
 MEMORY_BYTES = 2 * 2**30
 SOUND_BUT_ALONE = {Reason.TOO_FEW_SLICES, Reason.UNCLEAR_IDENTITY}
@@ -60,16 +60,17 @@ class Tally:
         if codes - SOUND_BUT_ALONE:
             self.outcomes.update(str(code) for code in codes - SOUND_BUT_ALONE)
             return
-        for one in series.slices:
-            try:
-                assert load_slice(one).shape == (one.rows, one.columns)
-                deidentify(one.path, bytes(32), "site")
-            except VolumeRefused as refused:
-                self.outcomes[str(refused.refusal.code)] += 1
-            except (NotDicom, Unreadable):
-                self.outcomes[str(Reason.UNDECODABLE)] += 1
-            else:
-                self.outcomes["slice"] += 1
+        try:
+            for one, plane in zip(series.slices, load_slices(series.slices), strict=True):
+                assert plane.shape == (one.rows, one.columns)
+            for path in series.files:
+                deidentify(path, bytes(32), "site")
+        except VolumeRefused as refused:
+            self.outcomes[str(refused.refusal.code)] += 1
+        except (NotDicom, Unreadable):
+            self.outcomes[str(Reason.UNDECODABLE)] += 1
+        else:
+            self.outcomes["slice"] += 1
 
     def told(self) -> str:
         peak = int(_PEAK.findall(Path("/proc/self/status").read_text())[0]) // 1024

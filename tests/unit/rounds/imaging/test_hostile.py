@@ -14,8 +14,10 @@ from typing import Any
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import RLELossless
+from tests.unit.rounds.imaging.enhanced_scans import enhanced, item, volume
 from tests.unit.rounds.imaging.factories import DATA, shared, slice_of, write
 
 from rounds.imaging.codestream import BadCodestream, declared_size
@@ -64,12 +66,17 @@ def test_mutants_end_in_a_slice_or_a_refusal(tmp_path: Path) -> None:
         write(tmp_path / "plain.dcm", slice_of(0)),
         write(tmp_path / "implicit.dcm", slice_of(0), IMPLICIT),
         write(tmp_path / "deflated.dcm", slice_of(0), DEFLATED),
-        tmp_path / "rle.dcm",
+        write(tmp_path / "frames.dcm", volume(count=3)),
+        write(tmp_path / "frames-implicit.dcm", volume(count=3), IMPLICIT),
+        write(tmp_path / "frames-deflated.dcm", volume(count=3), DEFLATED),
     ]
-    packed = pydicom.dcmread(seeds[0])
-    packed.compress(RLELossless)
-    packed.save_as(seeds[-1])
-    real = sorted((DATA / "wg04").glob("CT1_J*")) if DATA.is_dir() else []
+    for index in (0, 3):
+        packed = pydicom.dcmread(seeds[index])
+        packed.compress(RLELossless)
+        seeds.append(tmp_path / f"rle-{index}.dcm")
+        packed.save_as(seeds[-1])
+    patterns = ("wg04/CT1_J*", "dcmqi/data/segmentations/*/multiframe/mf.dcm")
+    real = sorted(path for pattern in patterns for path in DATA.glob(pattern))
     told = suffer("fuzz", str(SECONDS), *seeds, *real)
     assert told["files"] > 20 * SECONDS
     assert told["outcomes"]["slice"] > 0
@@ -117,6 +124,48 @@ def test_a_bomb_is_refused(name: str, tmp_path: Path) -> None:
     path.write_bytes(with_element(path.read_bytes(), BOMBS[name]()))
     outcomes = suffer("corpus", path)["outcomes"]
     assert list(outcomes) in (["undecodable"], ["missing_geometry"])
+
+
+def deep(depth: int) -> Dataset:
+    return item(PlanePositionSequence=[deep(depth - 1)] if depth else [item(ImagePositionPatient=[0, 0, 0])])
+
+
+def huge(made: Dataset) -> None:
+    made.Rows = made.Columns = 65_535
+
+
+GROUPS: dict[str, Callable[[Dataset], None]] = {
+    "frames without end": lambda made: many_groups(made, 65_535),
+    "as many frames as are allowed, all empty": lambda made: many_groups(made, 4096),
+    "deep groups": lambda made: setattr(made, "PerFrameFunctionalGroupsSequence", [deep(60)]),
+    "wide groups": lambda made: setattr(
+        made.PerFrameFunctionalGroupsSequence[0], "PlanePositionSequence", [Dataset() for _ in range(50_000)]
+    ),
+    "a frame of 4 gigapixels": huge,
+}
+
+
+def many_groups(made: Dataset, count: int) -> None:
+    made.NumberOfFrames = count
+    made.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", list(GROUPS))
+def test_a_multi_frame_bomb_is_refused(name: str, tmp_path: Path) -> None:
+    made = enhanced([slice_of(0)])
+    GROUPS[name](made)
+    outcomes = suffer("corpus", write(tmp_path / "bomb.dcm", made))["outcomes"]
+    assert list(outcomes) in (["undecodable"], ["missing_geometry"])
+
+
+def test_a_classic_bomb_that_calls_itself_multi_frame_is_refused(tmp_path: Path) -> None:
+    for name, element in BOMBS.items():
+        path = write(tmp_path / f"{name}.dcm", volume(count=2))
+        path.write_bytes(with_element(path.read_bytes(), element()))
+    outcomes = suffer("corpus", tmp_path)["outcomes"]
+    assert set(outcomes) <= {"undecodable", "missing_geometry", "slice"}
+    assert sum(outcomes.values()) == len(BOMBS)
+    assert outcomes["undecodable"] >= 5
 
 
 def test_deflated_bombs_are_refused(tmp_path: Path) -> None:
