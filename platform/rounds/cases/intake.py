@@ -15,6 +15,7 @@ from rounds.cases.model import NewCase, Outcome, Refused
 from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
+from rounds.imaging.burned_in import find_text, hints_at_text
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
 from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
@@ -26,7 +27,7 @@ from rounds.imaging.render import Window, slice_png
 from rounds.imaging.resample import to_reading_grid
 from rounds.imaging.residue import Residue
 from rounds.imaging.series import Series
-from rounds.imaging.volume import VolumeRefused, load_volume
+from rounds.imaging.volume import Volume, VolumeRefused, load_volume
 from rounds.objects import ObjectStore
 
 ACTOR = "flow:ingest"
@@ -150,6 +151,7 @@ def _accept(
     reading = to_reading_grid(scanned)
     lungs = find_lungs(reading)
     _refuse_if(chest_fault(lungs), stack, release)
+    _refuse_text(scanned, series, stack, release)
     clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
@@ -201,6 +203,20 @@ def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
     if files:
         detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
         raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
+
+
+def _refuse_text(scanned: Volume, series: Series, stack: Stack, release: Release) -> None:
+    """Raise VolumeRefused if text is burned into the pixels and nobody has looked at it yet.
+
+    What the headers hint at is read from the series as it came: a release shows the gate cleaner ones.
+    """
+    if waived(Reason.BURNED_IN_TEXT, release.over):
+        return
+    hinting = {one.path for one in series.slices if hints_at_text(one)}
+    hinted = [index for index, one in enumerate(stack.slices) if one.path in hinting]
+    if found := find_text(scanned.array, hinted):
+        where = f"slice {found.slice + 1} of {len(stack.slices)} from below, {found.region}"
+        raise VolumeRefused(Refusal(Reason.BURNED_IN_TEXT, where, (stack.slices[found.slice].path,)))
 
 
 def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack, release: Release) -> None:
