@@ -9,7 +9,7 @@ from typing import Any
 
 import pydicom
 
-from rounds.cases import holding, store, vault
+from rounds.cases import holding, keys, store, vault
 from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome, Refused
 from rounds.cases.quarantine import let_in
@@ -21,7 +21,7 @@ from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.nifti import encode_volume
-from rounds.imaging.pseudonyms import pseudonym, series_key
+from rounds.imaging.pseudonyms import pseudonym
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.render import Window, slice_png
 from rounds.imaging.resample import to_reading_grid
@@ -37,7 +37,8 @@ ACTOR = "flow:ingest"
 class Intake:
     """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices.
 
-    `home` is the state folder, and `named` tells what an unpacked file is called where it came from.
+    `home` is the state folder, and `named` tells what an unpacked file is called where it came from. Patients and
+    series that are known under one of the `retired` keys stay known under it.
     """
 
     conn: Connection
@@ -48,6 +49,11 @@ class Intake:
     schemes: tuple[str, ...]
     home: Path
     named: Callable[[Path], str] = str
+    retired: tuple[bytes, ...] = ()
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        return self.key, *self.retired
 
 
 @dataclass(frozen=True)
@@ -133,14 +139,16 @@ def set_aside(
     }
 
 
-def key_of_files(key: bytes, files: Iterable[Path]) -> str:
+def key_of_files(intake: Intake, files: Iterable[Path]) -> str:
     """Return the keyed identity of files that do not say which series they are: their content."""
     digests = sorted(_file_sha256(path) for path in files)
-    return series_key(key, "files " + " ".join(digests))
+    return keys.of_series(intake.conn, intake.keys, "files " + " ".join(digests))
 
 
 def _key_of(intake: Intake, series: Series) -> str:
-    return series_key(intake.key, series.uid) if series.uid else key_of_files(intake.key, series.files)
+    if not series.uid:
+        return key_of_files(intake, series.files)
+    return keys.of_series(intake.conn, intake.keys, series.uid)
 
 
 def _accept(
@@ -152,12 +160,13 @@ def _accept(
     lungs = find_lungs(reading)
     _refuse_if(chest_fault(lungs), stack, release)
     _refuse_text(scanned, series, stack, release)
-    clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
+    patient_key = keys.of_patient(intake.conn, intake.keys, intake.site, series.patient)
+    clean = [deidentify(one.path, patient_key, intake.site) for one in stack.slices]
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
         series_key=skey,
-        patient=pseudonym(intake.key, intake.site, series.patient),
+        patient=pseudonym(patient_key, intake.site, series.patient),
         site=intake.site,
         manufacturer=manufacturer,
         scanner=scanner,
@@ -177,6 +186,7 @@ def _accept(
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
         if case_id is not None:
             store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
+            keys.remember(intake.conn, case_id, patient_key)
             let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
     if case_id is None:
         return None
