@@ -14,7 +14,7 @@ from tests.unit.rounds.imaging.factories import shared, write_series
 from rounds.cases.intake import Release, _refuse_text
 from rounds.cases.waivers import releasable
 from rounds.demo.phantoms import Style, make_phantom
-from rounds.imaging import burned_in
+from rounds.imaging import burned_in, ocr
 from rounds.imaging.burned_in import PLAIN, SAMPLE, Written, find_text, hints_at_text
 from rounds.imaging.gate import examine
 from rounds.imaging.ocr import is_text
@@ -178,6 +178,7 @@ def test_a_report_has_no_text_of_the_patient(
         raise AssertionError("the recogniser opens a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    ocr._reader.cache_clear()  # so that loading it is seen too
     with caplog.at_level(logging.DEBUG):
         found = find_text(everywhere(chest(), 3071))
     assert found in {Written(0, "top left"), Written(0, "top middle")}
