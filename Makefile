@@ -8,7 +8,7 @@ ARGS ?=
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint bench constraints screenshots clean
+.PHONY: help setup demo test test-unit lint bench bench-deid constraints screenshots clean
 
 help: ## list every target
 	@grep -hE '^[a-zA-Z_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,16 @@ lint: setup ## ruff, mypy strict, import rules
 	$(BIN)/lint-imports
 
 bench: $(patsubst tests/bench/bench_%.py,bench-%,$(wildcard tests/bench/bench_*.py)) ## run every benchmark; results in build/bench
+
+bench-deid: setup $(if $(ROUNDS_BENCH_PYTHON),,build/rivals/.ready) ## score de-identification against three packages
+	@mkdir -p build/bench
+	ROUNDS_BENCH_PYTHON=$(or $(ROUNDS_BENCH_PYTHON),$(CURDIR)/build/rivals/bin/python) \
+		$(BIN)/python tests/bench/bench_deid.py $(ARGS)
+
+build/rivals/.ready: tests/bench/rivals.txt # an environment of their own: they never enter Rounds'
+	$(PYTHON) -m venv build/rivals
+	build/rivals/bin/python $(PIP) -r tests/bench/rivals.txt
+	@touch $@
 
 bench-%: setup ## run one benchmark, such as bench-resample
 	@mkdir -p build/bench

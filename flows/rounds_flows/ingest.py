@@ -9,10 +9,9 @@ from prefect import flow, get_run_logger, task
 from prefect.futures import wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from rounds.cases import sources, spool, store, vault
+from rounds.cases import keys, sources, spool, store, vault
 from rounds.cases.intake import ACTOR, Intake, key_of_files, set_aside, take_in
 from rounds.cases.model import Outcome, PatientFacts, read_manifest
-from rounds.cases.secret import pseudonym_key
 from rounds.cases.sources import Opened
 from rounds.db import Connection, connect
 from rounds.imaging.pseudonyms import date_shift, pseudonym
@@ -69,7 +68,7 @@ def set_unreadable_aside(settings: Settings, ticket: str, found: Found, source: 
     with connect(settings) as conn:
         intake = intake_for(settings, conn, site, source.named)
         for index, refusal in enumerate(found.unreadable, len(found.series)):
-            entry = set_aside(intake, key_of_files(intake.key, refusal.files), refusal)
+            entry = set_aside(intake, key_of_files(intake, refusal.files), refusal)
             outcome = Outcome(quarantined=(entry,)) if entry else Outcome(unchanged=1)
             spool.report(settings, ticket, index, outcome)
 
@@ -78,9 +77,10 @@ def tell_facts(settings: Settings, request: spool.Request) -> None:
     """Write what the manifest says under the patients' pseudonyms; a date moves with the patient's others."""
     if request.manifest is None:
         return
-    key = pseudonym_key(settings)
     with connect(settings) as conn, conn.transaction():
+        ring = keys.lent(settings, conn)
         for patient_id, facts in read_manifest(request.manifest).items():
+            key = keys.of_patient(conn, ring.keys, request.site, patient_id)
             moved = _shifted(facts, key, request.site, patient_id)
             store.tell(conn, pseudonym(key, request.site, patient_id), moved, ACTOR)
 
@@ -95,6 +95,7 @@ def intake_for(settings: Settings, conn: Connection, site: str, named: Callable[
     """Gather what taking in needs; `named` tells what a file is called where it came from."""
     window = load_scheme(settings.annotation_configs, settings.schemes[0]).window
     objects = ObjectStore.from_settings(settings)
+    ring = keys.lent(settings, conn)
     return Intake(
-        conn, objects, pseudonym_key(settings), site, window, settings.schemes, settings.home, named
+        conn, objects, ring.current, site, window, settings.schemes, settings.home, named, ring.retired
     )

@@ -10,6 +10,7 @@ import psycopg
 from rounds import __version__
 from rounds.batches.commands import batch
 from rounds.cases.commands import cases, ingest
+from rounds.cases.key_commands import key
 from rounds.cases.quarantine_commands import quarantine
 from rounds.datasets.commands import dataset
 from rounds.demo.commands import demo
@@ -29,7 +30,7 @@ def rounds() -> None:
 
 
 for command in (
-    *(up, down, status, demo, ingest, receive, pull, inbox, cases, quarantine),
+    *(up, down, status, demo, ingest, receive, pull, inbox, cases, quarantine, key),
     *(batch, people, dataset, train, models, report, trail),
 ):
     rounds.add_command(command)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
@@ -36,18 +37,28 @@ NOT_NULL = _words(
     """PatientID PatientName SOPInstanceUID SOPClassUID StudyInstanceUID SeriesInstanceUID Modality
     PatientIdentityRemoved DeidentificationMethod"""
 )
+_READABLE = 0.2
+"""Of the ink of a text, the share that must be gone less for it to count as hidden."""
 _SEQUENCES = {"SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"}
 
 
 @dataclass
 class Planted:
-    """One file before and after: what was required of it, and what no byte of it may hold."""
+    """One file before and after: what was required of it, and what no byte of it may hold.
+
+    `ink` (y, x) is where text was burned in; of such a file, and of the same one without, only the pixels are scored.
+    """
 
     patient: str
     original: bytes
     checks: list[Check]
     secrets: tuple[bytes, ...]
     result: bytes | None = None
+    ink: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @property
+    def of_pixels(self) -> bool:
+        return {check.kind for check in self.checks} <= {Kind.PIXELS_HIDDEN, Kind.PIXELS_RETAINED}
 
 
 @dataclass
@@ -75,6 +86,9 @@ def score(files: Iterable[Planted]) -> Score:
     patients: dict[str, list[tuple[Planted, Dataset, Dataset | None]]] = {}
     for one in files:
         before: Dataset = pydicom.dcmread(io.BytesIO(one.original))
+        if one.of_pixels:
+            _score_pixels(total, one, before, _parsed(one.result))
+            continue
         patients.setdefault(one.patient, []).append((one, before, _parsed(one.result)))
     names: Counter[str] = Counter()
     for group in patients.values():
@@ -111,6 +125,20 @@ def _score_file(total: Score, one: Planted, before: Dataset, after: Dataset | No
         good = one.result is not None and secret not in searched
         total.add(Kind.TEXT_REMOVED, good, "anywhere in the bytes")
     total.add(Kind.PIXELS_RETAINED, after is not None and _same_pixels(before, after), "PixelData")
+
+
+def _score_pixels(total: Score, one: Planted, before: Dataset, after: Dataset | None) -> None:
+    """Require that burned-in text does not come out, painted over or its file held back, and that all else does."""
+    if one.ink is None:
+        total.add(
+            Kind.PIXELS_RETAINED, after is not None and _same_pixels(before, after), "a slice without text"
+        )
+        return
+    try:
+        shown = after is not None and float((pixel_array(before) == pixel_array(after))[one.ink].mean())
+    except Exception:
+        shown = 0.0
+    total.add(Kind.PIXELS_HIDDEN, shown < _READABLE, one.patient)
 
 
 def _score_together(total: Score, group: list[tuple[Planted, Dataset, Dataset | None]]) -> None:

@@ -9,25 +9,26 @@ from typing import Any
 
 import pydicom
 
-from rounds.cases import choosing, holding, store, vault
+from rounds.cases import choosing, holding, keys, store, vault
 from rounds.cases.archive import pack
 from rounds.cases.model import NewCase, Outcome, Refused
 from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
+from rounds.imaging.burned_in import find_text, hints_at_text
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
 from rounds.imaging.choice import kernel_of
 from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.nifti import encode_volume
-from rounds.imaging.pseudonyms import pseudonym, series_key
+from rounds.imaging.pseudonyms import pseudonym
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.render import Window, slice_png
 from rounds.imaging.resample import to_reading_grid
 from rounds.imaging.residue import Residue
 from rounds.imaging.series import Series, refusal_of
-from rounds.imaging.volume import VolumeRefused, load_volume
+from rounds.imaging.volume import Volume, VolumeRefused, load_volume
 from rounds.objects import ObjectStore
 
 ACTOR = "flow:ingest"
@@ -37,7 +38,8 @@ ACTOR = "flow:ingest"
 class Intake:
     """Where scans come from and go to: `key` pseudonymises, `window` (HU) is how readers see the slices.
 
-    `home` is the state folder, and `named` tells what an unpacked file is called where it came from.
+    `home` is the state folder, and `named` tells what an unpacked file is called where it came from. Patients and
+    series that are known under one of the `retired` keys stay known under it.
     """
 
     conn: Connection
@@ -48,6 +50,11 @@ class Intake:
     schemes: tuple[str, ...]
     home: Path
     named: Callable[[Path], str] = str
+    retired: tuple[bytes, ...] = ()
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        return self.key, *self.retired
 
 
 @dataclass(frozen=True)
@@ -134,14 +141,16 @@ def set_aside(
     }
 
 
-def key_of_files(key: bytes, files: Iterable[Path]) -> str:
+def key_of_files(intake: Intake, files: Iterable[Path]) -> str:
     """Return the keyed identity of files that do not say which series they are: their content."""
     digests = sorted(_file_sha256(path) for path in files)
-    return series_key(key, "files " + " ".join(digests))
+    return keys.of_series(intake.conn, intake.keys, "files " + " ".join(digests))
 
 
 def _key_of(intake: Intake, series: Series) -> str:
-    return series_key(intake.key, series.uid) if series.uid else key_of_files(intake.key, series.files)
+    if not series.uid:
+        return key_of_files(intake, series.files)
+    return keys.of_series(intake.conn, intake.keys, series.uid)
 
 
 def _accept(
@@ -152,12 +161,14 @@ def _accept(
     reading = to_reading_grid(scanned)
     lungs = find_lungs(reading)
     _refuse_if(chest_fault(lungs), stack, release)
-    clean = [deidentify(path, intake.key, intake.site) for path in stack.files]
+    _refuse_text(scanned, series, stack, release)
+    patient_key = keys.of_patient(intake.conn, intake.keys, intake.site, series.patient)
+    clean = [deidentify(path, patient_key, intake.site) for path in stack.files]
     _refuse_what_is_left(stack, clean)
     manufacturer, scanner = _device(clean[0].data)
     case = NewCase(
         series_key=skey,
-        patient=pseudonym(intake.key, intake.site, series.patient),
+        patient=pseudonym(patient_key, intake.site, series.patient),
         site=intake.site,
         manufacturer=manufacturer,
         scanner=scanner,
@@ -180,6 +191,7 @@ def _accept(
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
         if case_id is not None:
             store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
+            keys.remember(intake.conn, case_id, patient_key)
             let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
             choosing.settle(intake.conn, case_id, ACTOR)
     if case_id is None:
@@ -215,6 +227,20 @@ def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
     if files:
         detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
         raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
+
+
+def _refuse_text(scanned: Volume, series: Series, stack: Stack, release: Release) -> None:
+    """Raise VolumeRefused if text is burned into the pixels and nobody has looked at it yet.
+
+    What the headers hint at is read from the series as it came: a release shows the gate cleaner ones.
+    """
+    if waived(Reason.BURNED_IN_TEXT, release.over):
+        return
+    hinting = {one.path for one in series.slices if hints_at_text(one)}
+    hinted = [index for index, one in enumerate(stack.slices) if one.path in hinting]
+    if found := find_text(scanned.array, hinted):
+        where = f"slice {found.slice + 1} of {len(stack.slices)} from below, {found.region}"
+        raise VolumeRefused(Refusal(Reason.BURNED_IN_TEXT, where, (stack.slices[found.slice].path,)))
 
 
 def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack, release: Release) -> None:

@@ -146,7 +146,7 @@ def everything(conn: Connection) -> list[dict[str, Any]]:
     return conn.execute(
         """
         SELECT c.id AS "case", c.patient_id AS patient, c.site, c.manufacturer, c.scanner, p.diagnosis, c.source_slices,
-               c.spacing AS spacing_mm, c.chosen, c.choice,
+               c.spacing AS spacing_mm, c.key_id AS key, c.chosen, c.choice,
                (SELECT jsonb_object_agg(scheme, stage) FROM labels WHERE case_id = c.id) AS labels
         FROM cases c JOIN patients p ON p.id = c.patient_id ORDER BY c.id
         """

@@ -42,6 +42,7 @@ WAIVERS: Mapping[str, Waiver] = {
     Reason.DERIVED_REFORMAT: Waiver(header=_original),
     Reason.SHORT_RANGE: Waiver(),  # intake itself asks what was released
     Reason.NOT_A_CHEST: Waiver(),  # likewise
+    Reason.BURNED_IN_TEXT: Waiver(),  # likewise
     Reason.MORE_SLICES_THAN_BEFORE: Waiver(),  # intake itself replaces the case
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rounds.cases import store as cases
-from rounds.cases.secret import pseudonym_key
+from rounds.cases.secret import key_ring
 from rounds.db import connect
 from rounds.demo.cast import Say, hire, operate
 from rounds.demo.dicom import grid_of, write_scan
@@ -103,10 +103,11 @@ def take_in(settings: Settings, cohort: Sequence[PlannedScan], folder: Path, say
 
 def bench_of(settings: Settings, cohort: Sequence[PlannedScan], truths: dict[str, Truth], seed: int) -> Bench:
     """Give the simulated people what they need: each label's true lesions on the grid that readers see."""
-    key = pseudonym_key(settings)
+    keys = key_ring(settings).keys
     known = {
         pseudonym(key, planned.hospital.name, planned.patient.patient_id): truths[planned.patient.patient_id]
         for planned in cohort
+        for key in keys
     }
 
     @cache

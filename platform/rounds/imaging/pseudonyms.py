@@ -19,6 +19,11 @@ def pseudonym(key: bytes, site: str, patient_id: str) -> str:
     return "P" + base64.b32encode(_digest(key, "patient", site, patient_id.strip())).decode("ascii")[:12]
 
 
+def key_id(key: bytes) -> str:
+    """Return what a key is called, 8 hexadecimal digits that tell nothing else about it."""
+    return _digest(key, "key id").hex()[:8]
+
+
 def series_key(key: bytes, series_uid: str) -> str:
     """Return the hexadecimal digest that identifies a series without telling its UID."""
     return _digest(key, "series", series_uid.strip()).hex()

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     MORE_SLICES_THAN_BEFORE = "more_slices_than_before"
     UNCLEAR_IDENTITY = "unclear_identity"
     UNDECODABLE = "undecodable"
+    BURNED_IN_TEXT = "burned_in_text"
     RESIDUAL_IDENTITY = "residual_identity"
 
     @property
@@ -63,6 +64,10 @@ _SENTENCES = {
     ),
     Reason.UNCLEAR_IDENTITY: "The files do not say which one series of which one patient they are: export again.",
     Reason.UNDECODABLE: "The files are damaged or compressed in a way that cannot be read: export again.",
+    Reason.BURNED_IN_TEXT: (
+        "There is text in the pixels: look at the slice in the archive, release the scan if nobody is named, or send a "
+        "reconstruction without text."
+    ),
     Reason.RESIDUAL_IDENTITY: (
         "Something of the patient's identity may be left after de-identification: look at the named fields at the "
         "scanner's archive, correct them there, and send the series again."

@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from rounds.cases import store
+from rounds.cases import keys, store
 from rounds.cases.commands import run_ingest
-from rounds.cases.secret import pseudonym_key
+from rounds.cases.secret import key_ring
 from rounds.cases.sources import scratch
 from rounds.db import connect
-from rounds.imaging.pseudonyms import series_key
 from rounds.inbox.archive import Archive, ArchiveFailed, RemoteSeries, SeriesUnfit
 from rounds.inbox.settings import Receiving, load_receiving
 from rounds.settings import Settings, load_settings
@@ -171,7 +170,7 @@ def _new(
     settings: Settings, archive: Archive, queries: Sequence[Mapping[str, str]], done: Pulled
 ) -> Iterator[RemoteSeries]:
     """Yield the series that are no case yet, or have more instances now; each once."""
-    key = pseudonym_key(settings)
+    ring = key_ring(settings).keys
     seen: set[str] = set()
     with connect(settings) as conn:
         for query in queries:
@@ -180,7 +179,7 @@ def _new(
                     continue
                 seen.add(one.series)
                 done.found += 1
-                standing = store.known(conn, series_key(key, one.series))
+                standing = store.known(conn, keys.of_series(conn, ring, one.series))
                 if standing is not None and standing.slices >= one.count:
                     done.known += 1
                 else:
