@@ -1,11 +1,11 @@
 """The de-identified source series of a case as one object: a plain zip of DICOM files in z order."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 
 
-def pack(files: Sequence[bytes]) -> bytes:
+def pack(files: Iterable[bytes]) -> bytes:
     """Zip DICOM files, inferior first, as 0000.dcm and so on; stored as they are and without dates of the day."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

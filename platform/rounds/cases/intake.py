@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
-from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
+from rounds.imaging.deid import POLICY_VERSION, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.nifti import encode_volume
@@ -150,9 +151,12 @@ def _accept(
     reading = to_reading_grid(scanned)
     lungs = find_lungs(reading)
     _refuse_if(chest_fault(lungs), stack, release)
-    clean = [deidentify(one.path, intake.key, intake.site) for one in stack.slices]
-    _refuse_what_is_left(stack, clean)
-    manufacturer, scanner = _device(clean[0].data)
+    source_spacing = scanned.spacing
+    del scanned  # from here on the files take its place in memory
+    files = tuple(one.path for one in stack.slices)
+    clean = _cleaned(intake, files)
+    manufacturer, scanner = _device(first := next(clean))
+    dicom = intake.objects.put(pack(chain((first,), clean)), ".zip")
     case = NewCase(
         series_key=skey,
         patient=pseudonym(intake.key, intake.site, series.patient),
@@ -160,7 +164,7 @@ def _accept(
         manufacturer=manufacturer,
         scanner=scanner,
         source_slices=len(stack.slices),
-        source_spacing=scanned.spacing,
+        source_spacing=source_spacing,
         spacing=reading.spacing,
         shape=reading.shape,
         affine=tuple(tuple(row) for row in reading.affine.tolist()),
@@ -168,7 +172,7 @@ def _accept(
         lung_hu=lungs.median_hu if lungs is not None else None,
         volume=intake.objects.put(encode_volume(reading), ".nii.gz"),
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
-        dicom=intake.objects.put(pack([one.data for one in clean]), ".zip"),
+        dicom=dicom,
         policy_version=POLICY_VERSION,
     )
     with intake.conn.transaction():
@@ -189,18 +193,23 @@ def _accept(
     }
 
 
-def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
-    """Raise VolumeRefused if the second check finds something of a header in the de-identified files."""
+def _cleaned(intake: Intake, files: tuple[Path, ...]) -> Iterator[bytes]:
+    """Yield the de-identified files one at a time, each checked a second time.
+
+    After the last one, raise VolumeRefused if something of a header was found in any of them: nothing is stored then.
+    """
     residue = Residue()
     places: set[str] = set()
-    files: list[Path] = []
-    for one, done in zip(stack.slices, clean, strict=True):
-        if found := residue.find(one.path, done.data):
+    telling: list[Path] = []
+    for path in files:
+        done = deidentify(path, intake.key, intake.site)
+        if found := residue.find(path, done.data):
             places.update(f"{finding.kind} in {finding.place}" for finding in found)
-            files.append(one.path)
-    if files:
-        detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
-        raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
+            telling.append(path)
+        yield done.data
+    if telling:
+        detail = f"{', '.join(sorted(places)[:5])}; files: {len(telling)}"
+        raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(telling)))
 
 
 def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack, release: Release) -> None:
