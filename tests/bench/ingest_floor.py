@@ -10,8 +10,13 @@ import pydicom
 from pydicom.pixels.utils import pixel_array
 
 from rounds.imaging.dicom import quietly
+from rounds.imaging.jpeg_lossless import PLUGIN, is_available
 
-PIXELS = 0x7FE00010
+
+def decode(path: Path) -> bool:
+    data = pydicom.dcmread(path)
+    decoder = PLUGIN if is_available(data.file_meta.TransferSyntaxUID) else ""
+    return bool(pixel_array(data, raw=True, decoding_plugin=decoder).size)
 
 
 def main() -> int:
@@ -19,9 +24,9 @@ def main() -> int:
     job = json.loads(Path(sys.argv[1]).read_text())
     files = [path for folder in job["folders"] for path in sorted(Path(folder).iterdir())]
     with quietly():
-        pixel_array(pydicom.dcmread(files[0]), raw=True)
+        decode(files[0])
         start = time.process_time()
-        decoded = sum(pixel_array(pydicom.dcmread(path), raw=True).size > 0 for path in files)
+        decoded = sum(map(decode, files))
     block = bytes(2**20)
     target = Path(sys.argv[1]).with_name("written")
     with target.open("wb", buffering=0) as file:

@@ -21,7 +21,7 @@ from rounds.settings import Settings, load_settings
 
 WINDOW = (-1024.0, 350.0)
 STEPS = {
-    "find the series, read the headers": ("rounds.imaging.series", "find_series"),
+    "find the series, read the headers": ("rounds.cases.sources", "find_series"),
     "gate": ("rounds.cases.intake", "examine"),
     "decode the pixels, HU": ("rounds.imaging.volume", "load_slice"),
     "resample": ("rounds.cases.intake", "to_reading_grid"),

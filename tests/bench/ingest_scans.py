@@ -48,21 +48,27 @@ def long_scan(into: Path, slices: int = 300) -> Path:
     return _thin(into / "long", _planned("GE", 5), "explicit", 1.0, slices)
 
 
-def small_scans(into: Path, count: int) -> list[Path]:
-    """Make scans of 36 slices of 128 x 128, each of another patient; few are drawn anew, the noise of each is."""
+def small_scans(into: Path, count: int, size: int = 128) -> list[Path]:
+    """Make scans of 36 slices, each of another patient; few are drawn anew, the noise of each is."""
     drawn: dict[int, Phantom] = {}
     folders = []
+    step, pixel = 4.0, 332.8 / size
+    shape = (SMALL_SLICES, size, size)
     for number, planned in enumerate(draw_cohort(count, 5, faulty=0)):
-        step = 4.0
-        shape = (SMALL_SLICES, 128, 128)
         if number % DRAWN not in drawn:
-            drawn[number % DRAWN] = make_phantom(number, "covid", (step, 2.6, 2.6), shape)
+            drawn[number % DRAWN] = make_phantom(number, "covid", (step, 2.6, 2.6), (SMALL_SLICES, 128, 128))
         phantom = drawn[number % DRAWN]
-        plan = replace(planned, spacing=(step, 2.6, 2.6), shape=shape, localizer=False)
+        plan = replace(planned, spacing=(step, pixel, pixel), shape=shape, localizer=False)
         folder = into / "small" / f"{number:04d}"
-        write_scan(plan, replace(phantom, hu=_noisy(phantom.hu, 8.0, number)), folder)
+        write_scan(plan, replace(phantom, hu=_noisy(_widened(phantom.hu, size), 8.0, number)), folder)
         folders.append(folder)
     return folders
+
+
+def _widened(hu: npt.NDArray[np.int16], size: int) -> npt.NDArray[np.float32]:
+    """Bring slices to `size` x `size` pixels."""
+    planes = [cv2.resize(one, (size, size), interpolation=cv2.INTER_CUBIC) for one in hu.astype(np.float32)]
+    return np.asarray(planes, dtype=np.float32)
 
 
 def _group(into: Path, name: str, vendors: tuple[str, str], syntax: str, step: float, slices: int) -> Group:
@@ -83,12 +89,7 @@ def _thin(folder: Path, planned: PlannedScan, syntax: str, step: float, slices: 
     phantom = make_phantom(
         planned.seed, planned.diagnosis, (step, coarse, coarse), (slices, SIZE // 4, SIZE // 4)
     )
-    hu = np.stack(
-        [
-            cv2.resize(one, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-            for one in phantom.hu.astype(np.float32)
-        ]
-    )
+    hu = _widened(phantom.hu, SIZE)
     pixel = FIELD_MM / SIZE
     scanner = replace(planned.scanner, syntax=syntax)  # type: ignore[arg-type]
     plan = replace(planned, scanner=scanner, spacing=(step, pixel, pixel), shape=hu.shape, localizer=False)
