@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -201,6 +202,17 @@ def rival_python(given: Path | None) -> Path:
     return made
 
 
+def report(rows: list[Row], more: list[Row]) -> None:
+    """Print what was measured just now, and write all that was measured so far."""
+    for row in more:
+        theirs = "" if row.theirs is None else f"{row.theirs:12.2f}{row.ratio:9.2f}"
+        print(f"{row.name:<78}{row.ours:10.3f}{theirs}  {row.unit}", flush=True)
+    rows += more
+    command = " ".join(["make bench-ingest", *([f"ARGS='{' '.join(sys.argv[1:])}'"] if sys.argv[1:] else [])])
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(json.dumps({"rows": [asdict(row) for row in rows], "command": command}, indent=1) + "\n")
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--slices", type=int, default=160)
@@ -208,6 +220,7 @@ def main() -> int:
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--python", type=Path)
     given = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
     rival = rival_python(given.python)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, running(Path(folder, "home")) as servers:
@@ -215,19 +228,14 @@ def main() -> int:
         bench = Bench(servers, scratch, rival)
         measured = groups(scratch / "scans", DATA, given.slices)
         for group in measured:
-            for workers in (1, 2):
-                rows += speed(bench, group, workers, given.repeats)
+            report(rows, speed(bench, group, 1, given.repeats))
         for group in measured:
-            rows += breakdown(bench, group)
-        rows += memory(bench, long_scan(scratch), measured[0].folders[0], 300 * 512 * 512)
-        rows += growth(bench, small_scans(scratch, COUNTS[-1], 512 if given.long else 128), COUNTS)
-    for row in rows:
-        theirs = "" if row.theirs is None else f"{row.theirs:12.2f}{row.ratio:9.2f}"
-        print(f"{row.name:<78}{row.ours:10.3f}{theirs}  {row.unit}")
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["make bench-ingest", *([f"ARGS='{' '.join(sys.argv[1:])}'"] if sys.argv[1:] else [])])
-    report = {"rows": [asdict(row) for row in rows], "command": command}
-    OUT.write_text(json.dumps(report, indent=1) + "\n")
+            report(rows, breakdown(bench, group))
+        report(rows, memory(bench, long_scan(scratch), measured[0].folders[0], 300 * 512 * 512))
+        small = small_scans(scratch, COUNTS[-1], 512 if given.long else 128)
+        report(rows, growth(bench, small, COUNTS))
+        for group in measured:
+            report(rows, speed(bench, group, 2, given.repeats))
     return 0
 
 

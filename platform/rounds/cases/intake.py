@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
 from rounds.db import Connection
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
-from rounds.imaging.deid import POLICY_VERSION, deidentify
+from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.nifti import encode_volume
@@ -154,7 +154,7 @@ def _accept(
     source_spacing = scanned.spacing
     del scanned  # from here on the files take its place in memory
     files = tuple(one.path for one in stack.slices)
-    clean = _cleaned(intake, files)
+    clean = _checked(files, (deidentify(path, intake.key, intake.site) for path in files))
     manufacturer, scanner = _device(first := next(clean))
     dicom = intake.objects.put(pack(chain((first,), clean)), ".zip")
     case = NewCase(
@@ -193,16 +193,15 @@ def _accept(
     }
 
 
-def _cleaned(intake: Intake, files: tuple[Path, ...]) -> Iterator[bytes]:
-    """Yield the de-identified files one at a time, each checked a second time.
+def _checked(files: Sequence[Path], clean: Iterable[Deidentified]) -> Iterator[bytes]:
+    """Yield de-identified files, each checked a second time, one at a time.
 
     After the last one, raise VolumeRefused if something of a header was found in any of them: nothing is stored then.
     """
     residue = Residue()
     places: set[str] = set()
     telling: list[Path] = []
-    for path in files:
-        done = deidentify(path, intake.key, intake.site)
+    for path, done in zip(files, clean, strict=True):
         if found := residue.find(path, done.data):
             places.update(f"{finding.kind} in {finding.place}" for finding in found)
             telling.append(path)
