@@ -121,8 +121,19 @@ def speed(bench: Bench, group: Group, workers: int, repeats: int) -> list[Row]:
     ours_stored, their_stored = mine[0].stored / MIB, theirs[0].stored / MIB
     return [
         Row(how, ours_rate, their_rate, statistics.median(ratios), unit),
+        *_without_start(how, mine, theirs, workers),
         Row(f"{how}, servers too", ours_all, their_all, ours_all / their_all, unit),
         Row(f"{how}, stored", ours_stored, their_stored, ours_stored / their_stored, "MiB"),
+    ]
+
+
+def _without_start(how: str, mine: list[Run], theirs: list[Run], workers: int) -> list[Row]:
+    """Compare what is left when interpreters and packages are loaded; only a single process tells it of itself."""
+    if workers > 1:
+        return []
+    rates = [statistics.median(one.slices / one.told["cpu"] for one in runs) for runs in (mine, theirs)]
+    return [
+        Row(f"{how}, without its start", rates[0], rates[1], rates[0] / rates[1], "slices per CPU second")
     ]
 
 
@@ -167,7 +178,7 @@ def growth(bench: Bench, folders: list[Path], counts: tuple[int, ...]) -> list[R
 
 def breakdown(bench: Bench, group: Group) -> list[Row]:
     """Tell where our time goes, and how far it is from decoding once and writing once."""
-    run = bench.run("ours", group.folders, steps=True, warm=[str(group.folders[0])])
+    run = bench.run("ours", group.folders, steps=True)
     floor = bench.run("floor", group.folders, stored=run.stored).told["cpu"]
     steps = {**run.told["steps"]}
     rest = run.told["cpu"] - sum(steps.values())

@@ -15,7 +15,7 @@ SIZE = 512
 FIELD_MM = 332.8
 REAL = ("COVID-19/P001", "CAP/cap002")
 DRAWN = 6
-SMALL_SLICES = 36
+SMALL_SLICES = 30
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def groups(into: Path, data: Path, slices: int) -> list[Group]:
     made = [
         _group(into, "1 mm, uncompressed", ("GE", "Philips"), "explicit", 1.0, slices),
         _group(into, "1 mm, JPEG Lossless", ("Siemens", "Philips"), "jpeg_lossless", 1.0, slices),
-        _group(into, "2.5 mm, uncompressed", ("GE", "Philips"), "explicit", 2.5, slices // 2),
+        _group(into, "2.5 mm, uncompressed", ("GE", "Philips"), "explicit", 2.5, slices),
     ]
     real = tuple(data / "covid-ct-md" / name for name in REAL)
     if all(folder.is_dir() for folder in real):
@@ -49,7 +49,7 @@ def long_scan(into: Path, slices: int = 300) -> Path:
 
 
 def small_scans(into: Path, count: int, size: int = 128) -> list[Path]:
-    """Make scans of 36 slices, each of another patient; few are drawn anew, the noise of each is."""
+    """Make scans of 30 slices, each of another patient; few are drawn anew, the noise of each is."""
     drawn: dict[int, Phantom] = {}
     folders = []
     step, pixel = 4.0, 332.8 / size
