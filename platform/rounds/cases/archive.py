@@ -5,13 +5,13 @@ Where files hold several frames, `frames.json` beside them says for each slice i
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 
 FRAMES = "frames.json"
 
 
-def pack(files: Sequence[bytes], frames: Sequence[tuple[int, int]] | None = None) -> bytes:
+def pack(files: Iterable[bytes], frames: Sequence[tuple[int, int]] | None = None) -> bytes:
     """Zip DICOM files, inferior first, as 0000.dcm and so on; stored as they are and without dates of the day.
 
     `frames` are the slices (file number, frame index) of multi-frame files, inferior first.

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,15 @@ def _accept(
     lungs = find_lungs(reading)
     _refuse_if(chest_fault(lungs), stack, release)
     _refuse_text(scanned, series, stack, release)
+    source_spacing = scanned.spacing
+    del scanned  # from here on the files take its place in memory
     patient_key = keys.of_patient(intake.conn, intake.keys, intake.site, series.patient)
-    clean = [deidentify(path, patient_key, intake.site) for path in stack.files]
-    _refuse_what_is_left(stack, clean)
-    manufacturer, scanner = _device(clean[0].data)
+    clean = _checked(stack.files, (deidentify(path, patient_key, intake.site) for path in stack.files))
+    first = next(clean)
+    manufacturer, scanner = _device(first.data)
+    packed = pack((one.data for one in chain((first,), clean)), _frames(stack))
+    dicom = intake.objects.put(packed, ".zip")
+    del packed
     case = NewCase(
         series_key=skey,
         patient=pseudonym(patient_key, intake.site, series.patient),
@@ -173,7 +179,7 @@ def _accept(
         manufacturer=manufacturer,
         scanner=scanner,
         source_slices=len(stack.slices),
-        source_spacing=scanned.spacing,
+        source_spacing=source_spacing,
         spacing=reading.spacing,
         shape=reading.shape,
         affine=tuple(tuple(row) for row in reading.affine.tolist()),
@@ -181,13 +187,13 @@ def _accept(
         lung_hu=lungs.median_hu if lungs is not None else None,
         volume=intake.objects.put(encode_volume(reading), ".nii.gz"),
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
-        dicom=intake.objects.put(pack([one.data for one in clean], _frames(stack)), ".zip"),
+        dicom=dicom,
         policy_version=POLICY_VERSION,
-        study=clean[0].study_uid,
+        study=first.study_uid,
         sharpness=kernel_of(stack.slices[0].kernel).name.lower(),
     )
     with intake.conn.transaction():
-        choosing.hold(intake.conn, case.patient, clean[0].study_uid)
+        choosing.hold(intake.conn, case.patient, first.study_uid)
         case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
         if case_id is not None:
             store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
@@ -215,18 +221,22 @@ def _frames(stack: Stack) -> list[tuple[int, int]] | None:
     return [(number[one.path], one.frame or 0) for one in stack.slices]
 
 
-def _refuse_what_is_left(stack: Stack, clean: list[Deidentified]) -> None:
-    """Raise VolumeRefused if the second check finds something of a header in the de-identified files."""
+def _checked(files: Sequence[Path], clean: Iterable[Deidentified]) -> Iterator[Deidentified]:
+    """Yield de-identified files, each checked a second time, one at a time.
+
+    After the last one, raise VolumeRefused if something of a header was found in any of them: nothing is stored then.
+    """
     residue = Residue()
     places: set[str] = set()
-    files: list[Path] = []
-    for path, done in zip(stack.files, clean, strict=True):
+    telling: list[Path] = []
+    for path, done in zip(files, clean, strict=True):
         if found := residue.find(path, done.data):
             places.update(f"{finding.kind} in {finding.place}" for finding in found)
-            files.append(path)
-    if files:
-        detail = f"{', '.join(sorted(places)[:5])}; files: {len(files)}"
-        raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(files)))
+            telling.append(path)
+        yield done
+    if telling:
+        detail = f"{', '.join(sorted(places)[:5])}; files: {len(telling)}"
+        raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(telling)))
 
 
 def _refuse_text(scanned: Volume, series: Series, stack: Stack, release: Release) -> None:

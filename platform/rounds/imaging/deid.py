@@ -11,10 +11,11 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pydicom._uid_dict import UID_dictionary
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.multival import MultiValue
@@ -74,6 +75,13 @@ _TELLING = 5
 _BINARY_BYTES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "AT": 4}
 _MAX_TEXT = 1024
 _MAX_NUMBERS = 64
+_MOST_REMEMBERED = 10_000
+
+
+_Identity = tuple[frozenset[str], tuple[str, ...]]
+_IDENTITY_TAGS = tuple(tag for keyword in IDENTITY if (tag := tag_for_keyword(keyword)) is not None)
+_MOST_IDENTITIES = 64
+_identities: dict[tuple[object, ...], _Identity] = {}
 
 
 @dataclass(frozen=True)
@@ -90,13 +98,17 @@ class Deidentified:
 
 @dataclass(frozen=True)
 class _Patient:
-    """What the elements of one file need to know: the key, the shift, and what no kept text may repeat."""
+    """What the elements of one file need to know: the key, the shift, and what no kept text may repeat.
+
+    `treated` remembers what became of elements: nearly all are the same in every slice of a series.
+    """
 
     key: bytes
     shift: timedelta
     words: frozenset[str]
     phrases: tuple[str, ...]
     little: bool
+    treated: dict[tuple[object, ...], Encoded | None] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def telling(self) -> tuple[str, ...]:
@@ -127,16 +139,17 @@ def deidentify(path: Path, key: bytes, site: str) -> Deidentified:
 
 
 def _deidentified(source: FileDataset, key: bytes, site: str) -> Deidentified:
-    elements = {int(tag): source.get_item(tag) for tag in source.keys()}  # noqa: SIM118 (iterating parses values)
+    kept = [tag for tag in source.keys() if tag in POLICY]  # noqa: SIM118 (iterating parses values)
+    elements = {int(tag): source.get_item(tag) for tag in kept}
+    words, phrases = _identity_of(source)  # before any of them is parsed
     study, series = _text_of(source, "StudyInstanceUID"), _text_of(source, "SeriesInstanceUID")
     if not series or "PixelData" not in source:
         raise Unreadable("the file has no image or does not say of which series it is")
     instance = _text_of(source, "SOPInstanceUID") or _stand_in(source, series)
     who = patient_identity(_text_of(source, "PatientID"), study)
     alias = pseudonym(key, site, who)
-    words, phrases = _identity_of(source)
     little = bool(source.original_encoding[1])
-    patient = _Patient(key, date_shift(key, site, who), words, phrases, little)
+    patient = _patient(key, date_shift(key, site, who), words, phrases, little)
     signed = source.get("PixelRepresentation") == 1
     clean = _carried(elements, patient, signed, depth=0)
     clean[_PIXELS] = _pixels(source, clean[_PIXELS], little)
@@ -144,6 +157,13 @@ def _deidentified(source: FileDataset, key: bytes, site: str) -> Deidentified:
     clean[_INSTANCE] = text("UI", instance_uid := remap_uid(key, instance))
     _complete(clean, alias)
     return Deidentified(_written(source, clean), alias, study_uid, remap_uid(key, series), instance_uid)
+
+
+@lru_cache(maxsize=4)  # one for each series that is taken in at the moment
+def _patient(
+    key: bytes, shift: timedelta, words: frozenset[str], phrases: tuple[str, ...], little: bool
+) -> _Patient:
+    return _Patient(key, shift, words, phrases, little)
 
 
 def _stand_in(source: FileDataset, series: str) -> str:
@@ -172,9 +192,24 @@ def _carried(
         elif action is Action.PIXELS:
             if depth == 0:
                 clean[tag] = _as_read(element)
-        elif value := _treated(action, vr := _vr(element, vr, signed, patient), element.value, patient):
-            clean[tag] = Encoded(vr, value)
+        elif (treated := _remembered(tag, action, vr, element, patient, signed)) is not None:
+            clean[tag] = treated
     return clean
+
+
+def _remembered(
+    tag: int, action: Action, vr: str, element: RawDataElement, patient: _Patient, signed: bool
+) -> Encoded | None:
+    """Treat an element's value, unless the same was treated for this patient before."""
+    given = (tag, element.VR, element.value, signed)
+    known = patient.treated
+    if given not in known:
+        if len(known) >= _MOST_REMEMBERED:
+            known.clear()
+        written = _vr(element, vr, signed, patient)
+        value = _treated(action, written, element.value or b"", patient)
+        known[given] = Encoded(written, value) if value else None
+    return known[given]
 
 
 def _vr(element: RawDataElement, vr: str, signed: bool, patient: _Patient) -> str:
@@ -334,7 +369,20 @@ def _repeats_identity(given: str, patient: _Patient) -> bool:
     return not patient.words.isdisjoint(_ALNUM.findall(folded))
 
 
-def _identity_of(source: FileDataset) -> tuple[frozenset[str], tuple[str, ...]]:
+def _identity_of(source: FileDataset) -> _Identity:
+    """Return the words and phrases that identify, from memory where the same elements were seen before."""
+    given = [source.get_item(tag) for tag in _IDENTITY_TAGS if tag in source]
+    if not all(isinstance(one, RawDataElement) for one in given):
+        return _collected(source)
+    marks = (str(source.original_character_set), *((one.tag, one.VR, one.value) for one in given))
+    if marks not in _identities:
+        if len(_identities) >= _MOST_IDENTITIES:
+            _identities.clear()
+        _identities[marks] = _collected(source)
+    return _identities[marks]
+
+
+def _collected(source: FileDataset) -> _Identity:
     """Collect the words (3 letters or 4 digits) and phrases (4 or more) that identify, in lower case."""
     words: set[str] = set()
     phrases: set[str] = set()

@@ -18,6 +18,8 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from rounds.imaging.plain_dicom import read_plain
+
 MAX_FILE_BYTES = 256 * 2**20
 """A single-frame CT slice of 4096 x 4096 pixels has 32 MiB; a file eight times that is no slice."""
 
@@ -92,6 +94,10 @@ def read_header(path: Path, tags: frozenset[int]) -> FileDataset:
             if is_deflated(head):
                 whole = head + file.read(MAX_FILE_BYTES)
                 return _as_deflated(_parse(_Bounded(inflated(whole)), tags, past_image_group, bare))
+            with quietly():
+                plain = read_plain(head, tags, _AFTER_IMAGE_GROUP)
+            if plain is not None:
+                return plain
             with suppress(Unreadable):
                 dataset = _parse(_Bounded(head), tags, past_image_group, bare)
                 if reached_end or len(head) < _HEAD_BYTES:
@@ -111,6 +117,10 @@ def read_dataset(path: Path) -> FileDataset:
         raise Unreadable("the file cannot be opened") from error
     bare = _is_bare(data[:_HEAD_BYTES], path)
     deflated, many = is_deflated(data), _is_enhanced(data)
+    with quietly():
+        plain = None if deflated or many else read_plain(data)
+    if plain is not None:
+        return plain
     source = _Bounded(inflated(data) if deflated else data)
     source.allowed = MAX_MULTIFRAME_READS if many else MAX_READS
     del data

