@@ -192,14 +192,7 @@ def _accept(
         study=first.study_uid,
         sharpness=kernel_of(stack.slices[0].kernel).name.lower(),
     )
-    with intake.conn.transaction():
-        choosing.hold(intake.conn, case.patient, first.study_uid)
-        case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, stack.corrections)
-        if case_id is not None:
-            store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
-            keys.remember(intake.conn, case_id, patient_key)
-            let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
-            choosing.settle(intake.conn, case_id, ACTOR)
+    case_id = _write_row(intake, case, patient_key, release, stack.corrections)
     if case_id is None:
         return None
     return {
@@ -211,6 +204,21 @@ def _accept(
         "lung_hu": case.lung_hu,
         "corrections": list(stack.corrections),
     }
+
+
+def _write_row(
+    intake: Intake, case: NewCase, patient_key: bytes, release: Release, corrections: Sequence[str]
+) -> int | None:
+    """Make the case known, all at once; return its number, or None if another process was first."""
+    with intake.conn.transaction():
+        choosing.hold(intake.conn, case.patient, case.study or "")
+        case_id = store.accept(intake.conn, case, intake.schemes, ACTOR, corrections)
+        if case_id is not None:
+            store.remember_release(intake.conn, case_id, release.over, release.replaced, release.delivered)
+            keys.remember(intake.conn, case_id, patient_key)
+            let_in(intake.conn, case_id, release.over, release.replaced, ACTOR)
+            choosing.settle(intake.conn, case_id, ACTOR)
+    return case_id
 
 
 def _frames(stack: Stack) -> list[tuple[int, int]] | None:
