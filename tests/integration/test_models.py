@@ -40,7 +40,7 @@ def test_fit_predict_and_evaluate_from_the_command_line(folder: Path) -> None:
         "fit", *shared, "--out", lesion, "--task", "segmentation", "--recipe", "lesion_tiny"
     )
     assert fitted.returncode == 0, fitted.stderr
-    assert json.loads(fitted.stdout)["steps"] == 40
+    assert json.loads(fitted.stdout)["steps"] == 80
     fitted = rounds_models(
         "fit", *shared, "--out", covid, "--task", "classification", "--recipe", "covid_tiny"
     )

@@ -317,7 +317,7 @@ def test_a_batch_to_its_end(
         assert post(client, "sue", f"/api/labels/{one['label_id']}/audits", PASS).status_code == 201
     shown = get(client, "quin", batch).json()
     assert shown["state"] == "deciding"
-    assert shown["audit"] == {"drawn": 2, "of": 4, "failed": 0, "audited": 2, "upper_bound_95": 2}
+    assert shown["audit"] == {"drawn": 2, "of": 4, "failed": 0, "audited": 2, "lost": 0, "upper_bound_95": 2}
     assert (
         shown["worth"] == "0 of 2 drawn failed: with 95 % confidence at most 2 of the 4 labels are defective."
     )
