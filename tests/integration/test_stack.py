@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +63,9 @@ def test_killed_parts_show_as_down_and_come_back_with_nothing_lost(stack: Settin
     killed = processes(stack.home)
     for process in killed.values():
         os.kill(process.pid, signal.SIGKILL)
+    until = time.monotonic() + 10  # children notice a killed parent with some delay
+    while any(answer.up for answer in status(load_settings()).values()) and time.monotonic() < until:
+        time.sleep(0.1)
     assert not any(answer.up for answer in status(load_settings()).values())
     up(load_settings())
     assert all(answer.up for answer in status(load_settings()).values())

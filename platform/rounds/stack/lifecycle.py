@@ -138,7 +138,9 @@ class _Starter:
         try:
             self._start_once(part, old)
         except PartFailed:
-            port = self.state.parts[part.name].port
+            failed = self.state.parts[part.name]
+            _stop(part, failed, None)  # a slow one would go on beside the next, unknown to anybody
+            port = failed.port
             if port is None or ports.is_free(port):
                 raise
             self.report(part.name, f"port {port} was taken meanwhile")
