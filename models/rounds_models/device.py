@@ -20,7 +20,7 @@ def choose(name: str = "auto") -> torch.device:
 
 
 def arrange(network: nn.Module) -> None:
-    """Keep the weights of 3-D convolutions with channels last, which makes a training step on a CPU a fifth faster."""
+    """Keep the weights of 3-D convolutions with channels last, as a CPU wants them."""
     convert_conv3d_weight_memory_format(network, torch.channels_last_3d)
 
 

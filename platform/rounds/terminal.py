@@ -31,10 +31,10 @@ def emit(data: Any, as_json: bool, text: str | Table) -> None:
     if as_json:
         click.echo(json.dumps(data, default=str, indent=2 if sys.stdout.isatty() else None))
     else:
-        console(text).print(text, soft_wrap=isinstance(text, str))
+        _console(text).print(text, soft_wrap=isinstance(text, str))
 
 
-def console(text: str | Table) -> Console:
+def _console(text: str | Table) -> Console:
     """Return where `text` is printed: a terminal has its width, a file or a pipe takes a table whole."""
     made = Console()
     if made.is_terminal or isinstance(text, str):

@@ -205,7 +205,12 @@ def _unpack(
                 names[path] = f"{told}!/{entry.filename}"
                 if not _written(opened_zip, entry, path, taken):
                     broken.append(path)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        OSError,
+        ValueError,
+    ) as error:  # zipfile's own, for what it lacks
         raise Damaged("the archive cannot be read") from error
 
 
@@ -264,7 +269,7 @@ def _written(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, taken
                 return False
             with archive.open(entry) as packed:
                 _pour(packed, target, entry, taken)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError):
             return False
     return True
 

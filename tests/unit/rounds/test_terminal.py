@@ -20,6 +20,14 @@ def test_json_is_one_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> N
     assert captured.err == ""
 
 
+def test_a_wide_table_goes_whole_to_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{f"a_long_heading_{number}": number / 8 for number in range(12)}]
+    emit(rows, as_json=False, text=table("Wide", rows))
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert all(f"a long heading {number} " in printed for number in range(12))
+
+
 def test_text_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"n": 1}, as_json=False, text="one thing happened")
     assert capsys.readouterr().out == "one thing happened\n"

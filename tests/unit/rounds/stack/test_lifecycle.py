@@ -1,13 +1,17 @@
 """Which parts are ours, what is told of an address, and what happens when nothing runs."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rounds.settings import Settings
 from rounds.stack import down, status
-from rounds.stack.lifecycle import _in_force, _is_given, public
-from rounds.stack.parts import DATABASE, PARTS
+from rounds.stack.health import PartFailed
+from rounds.stack.lifecycle import _in_force, _is_given, _Starter, public
+from rounds.stack.parts import DATABASE, OBJECTS, PARTS
+from rounds.stack.processes import Process, alive, spawn
 from rounds.stack.state import PartRecord, StackState, write_state
 
 OURS = "postgresql://rounds:secret@127.0.0.1:54329/rounds"
@@ -65,3 +69,23 @@ def test_down_keeps_the_ports_and_withdraws_the_addresses(home: Path) -> None:
     down(Settings(home=home))
     assert Settings(home=home).database_url is None
     assert '"port": 54331' in (home / "stack.json").read_text()
+
+
+def test_a_part_that_is_too_slow_is_stopped(home: Path) -> None:
+    begun: list[Process] = []
+
+    def begin(_settings: Settings, port: int, log: Path) -> Process:
+        listens = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
+        begun.append(spawn([sys.executable, "-c", listens], log=log, env={}))
+        return begun[-1]
+
+    def never(_settings: Settings) -> str:
+        raise ConnectionRefusedError
+
+    for name in ("logs", "secrets"):
+        (home / name).mkdir()
+    slow = replace(OBJECTS, start=begin, probe=never, answers=None, timeout=1.5)
+    with pytest.raises(PartFailed):
+        _Starter(Settings(home=home), lambda _part, _what: None).ensure(slow)
+    assert len(begun) == 1, "nobody else took its port"
+    assert not alive(begun[0])
