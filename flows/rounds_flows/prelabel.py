@@ -15,7 +15,8 @@ from rounds.batches import store as batches
 from rounds.cases import store as cases
 from rounds.db import Connection, connect
 from rounds.imaging.nifti import decode_volume, encode_mask
-from rounds.imaging.resample import resample_mask, to_training_grid
+from rounds.imaging.resample import to_training_grid
+from rounds.imaging.resample_mask import resample_mask
 from rounds.labels import store as labels
 from rounds.labels.model import Stage
 from rounds.objects import ObjectStore

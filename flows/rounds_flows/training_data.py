@@ -11,7 +11,8 @@ from rounds.datasets.model import Member
 from rounds.datasets.store import Dataset
 from rounds.imaging.grid import Grid
 from rounds.imaging.nifti import decode_mask, decode_volume, encode_mask, encode_volume
-from rounds.imaging.resample import TRAINING_SPACING, resample_mask, to_training_grid
+from rounds.imaging.resample import TRAINING_SPACING, to_training_grid
+from rounds.imaging.resample_mask import resample_mask
 from rounds.objects import ObjectStore
 from rounds.settings import Settings
 

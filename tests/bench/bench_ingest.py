@@ -1,7 +1,7 @@
 """What taking scans in costs: ours against a pipeline of the usual parts, memory, how cost grows, and the floor.
 
---slices: how many a phantom of 1 mm has. --long: the growth over scans of 512 x 512 (6 GB). --python: an environment
-with rivals.txt; by default one is made in build/rivals.
+--scans, --slices: how many a batch and a phantom have. --long: the growth over scans of 512 x 512 (6 GB).
+--python: an environment with rivals.txt; by default one is made in build/rivals.
 """
 
 import argparse
@@ -226,9 +226,10 @@ def report(rows: list[Row], more: list[Row]) -> None:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--slices", type=int, default=160)
+    options.add_argument("--scans", type=int, default=10)
+    options.add_argument("--slices", type=int, default=100)
     options.add_argument("--long", action="store_true")
-    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--repeats", type=int, default=1)
     options.add_argument("--python", type=Path)
     given = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
@@ -237,7 +238,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, running(Path(folder, "home")) as servers:
         scratch = Path(folder)
         bench = Bench(servers, scratch, rival)
-        measured = groups(scratch / "scans", DATA, given.slices)
+        measured = groups(scratch / "scans", DATA, given.scans, given.slices)
         for group in measured:
             report(rows, speed(bench, group, 1, given.repeats))
         for group in measured:

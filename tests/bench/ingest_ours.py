@@ -23,14 +23,15 @@ WINDOW = (-1024.0, 350.0)
 STEPS = {
     "find the series, read the headers": ("rounds.cases.sources", "find_series"),
     "gate": ("rounds.cases.intake", "examine"),
-    "decode the pixels, HU": ("rounds.imaging.volume", "load_slice"),
+    "read the files": ("rounds.imaging.volume", "read_dataset"),
+    "decode the pixels, HU": ("rounds.imaging.volume", "_decoded"),
     "resample": ("rounds.cases.intake", "to_reading_grid"),
     "look for lungs": ("rounds.cases.intake", "find_lungs"),
-    "de-identify": ("rounds.cases.intake", "deidentify"),
+    "de-identify": ("rounds.cases.cleaning", "deidentify_dataset"),
     "second check": ("rounds.imaging.residue", "Residue.find"),
     "NIfTI": ("rounds.cases.intake", "encode_volume"),
     "PNG": ("rounds.cases.intake", "slice_png"),
-    "zip": ("rounds.cases.intake", "pack"),
+    "zip": ("rounds.cases.archive", "Packing.add"),
     "hash and send to S3": ("rounds.objects.store", "ObjectStore.put"),
     "database": ("rounds.cases.store", "accept"),
 }

@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pydicom
+from pydicom.uid import generate_uid
 
 from rounds.demo.dicom import write_scan
 from rounds.demo.hospitals import PlannedScan, draw_cohort
@@ -20,7 +22,7 @@ SMALL_SLICES = 30
 
 @dataclass(frozen=True)
 class Group:
-    """Scans that are measured together; every folder holds one series."""
+    """Scans that are measured together, as one batch; every folder holds one series."""
 
     name: str
     folders: tuple[Path, ...]
@@ -30,17 +32,33 @@ class Group:
         return sum(1 for folder in self.folders for path in folder.iterdir() if path.is_file())
 
 
-def groups(into: Path, data: Path, slices: int) -> list[Group]:
-    """Make the phantoms under `into`; real scans are read where they are. Each group has two scans."""
+def groups(into: Path, data: Path, scans: int, slices: int) -> list[Group]:
+    """Make groups of so many scans under `into`; of real ones there are two, so most are copies under new names."""
     made = [
-        _group(into, "1 mm, uncompressed", ("GE", "Philips"), "explicit", 1.0, slices),
-        _group(into, "1 mm, JPEG Lossless", ("Siemens", "Philips"), "jpeg_lossless", 1.0, slices),
-        _group(into, "2.5 mm, uncompressed", ("GE", "Philips"), "explicit", 2.5, slices),
+        _group(into, "1 mm, uncompressed", ("GE", "Philips"), "explicit", 1.0, scans, slices),
+        _group(into, "1 mm, JPEG Lossless", ("Siemens", "Philips"), "jpeg_lossless", 1.0, scans, slices),
+        _group(into, "2.5 mm, uncompressed", ("GE", "Philips"), "explicit", 2.5, scans, slices),
     ]
     real = tuple(data / "covid-ct-md" / name for name in REAL)
     if all(folder.is_dir() for folder in real):
-        made.append(Group("real, 2 mm, JPEG Lossless", real))
+        copies = tuple(
+            _copy(real[number % len(real)], into / f"real-{number}", str(number)) for number in range(scans)
+        )
+        made.append(Group("real, 2 mm, JPEG Lossless", copies))
     return made
+
+
+def _copy(folder: Path, into: Path, name: str) -> Path:
+    """Write a scan once more as another patient's, the pixels as they are stored."""
+    into.mkdir(parents=True)
+    study, series = generate_uid(entropy_srcs=["study", name]), generate_uid(entropy_srcs=["series", name])
+    for path in sorted(folder.iterdir()):
+        one = pydicom.dcmread(path)
+        one.PatientID, one.StudyInstanceUID, one.SeriesInstanceUID = f"COPY{name}", study, series
+        one.SOPInstanceUID = generate_uid(entropy_srcs=[one.SOPInstanceUID, name])
+        one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+        one.save_as(into / path.name)
+    return into
 
 
 def long_scan(into: Path, slices: int = 300) -> Path:
@@ -71,16 +89,24 @@ def _widened(hu: npt.NDArray[np.int16], size: int) -> npt.NDArray[np.float32]:
     return np.asarray(planes, dtype=np.float32)
 
 
-def _group(into: Path, name: str, vendors: tuple[str, str], syntax: str, step: float, slices: int) -> Group:
+def _group(
+    into: Path, name: str, vendors: tuple[str, str], syntax: str, step: float, scans: int, slices: int
+) -> Group:
     folders = tuple(
-        _thin(into / f"{syntax}-{step:g}-{number}", _planned(vendor, number), syntax, step, slices)
-        for number, vendor in enumerate(vendors)
+        _thin(
+            into / f"{syntax}-{step:g}-{number}",
+            _planned(vendors[number % 2], number // 2),
+            syntax,
+            step,
+            slices,
+        )
+        for number in range(scans)
     )
     return Group(name, folders)
 
 
 def _planned(vendor: str, number: int) -> PlannedScan:
-    return [one for one in draw_cohort(80, 3, faulty=0) if one.scanner.vendor == vendor][number]
+    return [one for one in draw_cohort(200, 3, faulty=0) if one.scanner.vendor == vendor][number]
 
 
 def _thin(folder: Path, planned: PlannedScan, syntax: str, step: float, slices: int) -> Path:

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from rounds.db import connect
-from rounds.objects import ObjectStore
+from rounds.objects import NotStored, ObjectStore
 from rounds.settings import Settings, load_settings
 from rounds.stack import PartFailed, down, status, up
 from rounds.stack.labelstudio import ADMIN_EMAIL
@@ -164,6 +164,21 @@ def test_a_page_of_another_origin_may_load_a_presigned_slice(stack: Settings) ->
     assert (
         httpx.get(url.replace("X-Amz-Signature=", "X-Amz-Signature=0")).status_code == httpx.codes.FORBIDDEN
     )
+
+
+def test_a_file_is_stored_as_its_bytes_are_and_a_refusal_says_what_to_look_at(
+    stack: Settings, tmp_path: Path
+) -> None:
+    store = ObjectStore.from_settings(stack)
+    data = os.urandom(3 * 2**20 + 7)
+    with (tmp_path / "scan.zip").open("w+b") as file:
+        file.write(data)
+        ref = store.put_file(file, ".zip")
+        assert store.put_file(file, ".zip") == ref == store.put(data, ".zip")
+    assert store.get(ref) == data
+    for wrong in ({"s3_bucket": "no-such-bucket"}, {"s3_secret_key": "wrong"}):
+        with pytest.raises(NotStored, match="rounds status"):
+            ObjectStore.from_settings(stack.model_copy(update=wrong)).put(PNG + b"refused", ".png")
 
 
 def test_postgres_asks_for_the_password(stack: Settings) -> None:

@@ -5,24 +5,28 @@ Where files hold several frames, `frames.json` beside them says for each slice i
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from io import BytesIO
+from collections.abc import Iterator, Sequence
+from io import BufferedRandom, BytesIO
 
 FRAMES = "frames.json"
 
 
-def pack(files: Iterable[bytes], frames: Sequence[tuple[int, int]] | None = None) -> bytes:
-    """Zip DICOM files, inferior first, as 0000.dcm and so on; stored as they are and without dates of the day.
+class Packing:
+    """A zip that is being written: files stored as they are, inferior first, as 0000.dcm and so on, without dates."""
 
-    `frames` are the slices (file number, frame index) of multi-frame files, inferior first.
-    """
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for index, data in enumerate(files):
-            archive.writestr(zipfile.ZipInfo(f"{index:04d}.dcm"), data)
+    def __init__(self, file: BufferedRandom) -> None:
+        self._archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+        self._count = 0
+
+    def add(self, data: bytes) -> None:
+        self._archive.writestr(zipfile.ZipInfo(f"{self._count:04d}.dcm"), data)
+        self._count += 1
+
+    def close(self, frames: Sequence[tuple[int, int]] | None = None) -> None:
+        """Finish the zip; `frames` are the slices (file number, frame index) of multi-frame files, inferior first."""
         if frames is not None:
-            archive.writestr(zipfile.ZipInfo(FRAMES), json.dumps([list(one) for one in frames]))
-    return buffer.getvalue()
+            self._archive.writestr(zipfile.ZipInfo(FRAMES), json.dumps([list(one) for one in frames]))
+        self._archive.close()
 
 
 def unpack(data: bytes) -> Iterator[bytes]:

@@ -1,17 +1,13 @@
 """Taking one series in: gate, de-identify, grids, pictures, objects, and last of all its row."""
 
 import hashlib
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pydicom
-
 from rounds.cases import choosing, holding, keys, store, vault
-from rounds.cases.archive import pack
+from rounds.cases.cleaning import Cleaning
 from rounds.cases.model import NewCase, Outcome, Refused
 from rounds.cases.quarantine import let_in
 from rounds.cases.waivers import by_code, delivered, facts, more_than_before, releasable, waive, waived
@@ -19,7 +15,7 @@ from rounds.db import Connection
 from rounds.imaging.burned_in import find_text, hints_at_text
 from rounds.imaging.chest import chest_fault, find_lungs, range_fault
 from rounds.imaging.choice import kernel_of
-from rounds.imaging.deid import POLICY_VERSION, Deidentified, deidentify
+from rounds.imaging.deid import POLICY_VERSION
 from rounds.imaging.dicom import NotDicom, Unreadable
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.nifti import encode_volume
@@ -27,9 +23,8 @@ from rounds.imaging.pseudonyms import pseudonym
 from rounds.imaging.refusal import Reason, Refusal
 from rounds.imaging.render import Window, slice_png
 from rounds.imaging.resample import to_reading_grid
-from rounds.imaging.residue import Residue
 from rounds.imaging.series import Series, refusal_of
-from rounds.imaging.volume import Volume, VolumeRefused, load_volume
+from rounds.imaging.volume import Volume, VolumeRefused
 from rounds.objects import ObjectStore
 
 ACTOR = "flow:ingest"
@@ -157,21 +152,19 @@ def _key_of(intake: Intake, series: Series) -> str:
 def _accept(
     intake: Intake, skey: str, series: Series, stack: Stack, release: Release
 ) -> dict[str, Any] | None:
-    scanned = load_volume(stack)
-    _refuse_if(range_fault(scanned), stack, release)
-    reading = to_reading_grid(scanned)
-    lungs = find_lungs(reading)
-    _refuse_if(chest_fault(lungs), stack, release)
-    _refuse_text(scanned, series, stack, release)
-    source_spacing = scanned.spacing
-    del scanned  # from here on the files take its place in memory
+    _refuse_if(range_fault(stack.grid), stack, release)
     patient_key = keys.of_patient(intake.conn, intake.keys, intake.site, series.patient)
-    clean = _checked(stack.files, (deidentify(path, patient_key, intake.site) for path in stack.files))
-    first = next(clean)
-    manufacturer, scanner = _device(first.data)
-    packed = pack((one.data for one in chain((first,), clean)), _frames(stack))
-    dicom = intake.objects.put(packed, ".zip")
-    del packed
+    with Cleaning(patient_key, intake.site, intake.home) as cleaning:
+        scanned = cleaning.volume(stack)
+        reading = to_reading_grid(scanned)
+        lungs = find_lungs(reading)
+        _refuse_if(chest_fault(lungs), stack, release)
+        _refuse_text(scanned, series, stack, release)
+        del scanned  # a volume's worth of memory
+        if (telling := cleaning.refusal()) is not None:
+            raise VolumeRefused(telling)
+        dicom = cleaning.store(intake.objects)
+    manufacturer, scanner = cleaning.device
     case = NewCase(
         series_key=skey,
         patient=pseudonym(patient_key, intake.site, series.patient),
@@ -179,7 +172,7 @@ def _accept(
         manufacturer=manufacturer,
         scanner=scanner,
         source_slices=len(stack.slices),
-        source_spacing=source_spacing,
+        source_spacing=stack.grid.spacing,
         spacing=reading.spacing,
         shape=reading.shape,
         affine=tuple(tuple(row) for row in reading.affine.tolist()),
@@ -189,7 +182,7 @@ def _accept(
         slices=tuple(intake.objects.put(slice_png(plane, intake.window), ".png") for plane in reading.array),
         dicom=dicom,
         policy_version=POLICY_VERSION,
-        study=first.study_uid,
+        study=cleaning.study,
         sharpness=kernel_of(stack.slices[0].kernel).name.lower(),
     )
     case_id = _write_row(intake, case, patient_key, release, stack.corrections)
@@ -221,32 +214,6 @@ def _write_row(
     return case_id
 
 
-def _frames(stack: Stack) -> list[tuple[int, int]] | None:
-    """Return for each slice in z order its file's number and its frame there, if there are multi-frame files."""
-    number = {path: index for index, path in enumerate(stack.files)}
-    if all(one.frame is None for one in stack.slices):
-        return None
-    return [(number[one.path], one.frame or 0) for one in stack.slices]
-
-
-def _checked(files: Sequence[Path], clean: Iterable[Deidentified]) -> Iterator[Deidentified]:
-    """Yield de-identified files, each checked a second time, one at a time.
-
-    After the last one, raise VolumeRefused if something of a header was found in any of them: nothing is stored then.
-    """
-    residue = Residue()
-    places: set[str] = set()
-    telling: list[Path] = []
-    for path, done in zip(files, clean, strict=True):
-        if found := residue.find(path, done.data):
-            places.update(f"{finding.kind} in {finding.place}" for finding in found)
-            telling.append(path)
-        yield done
-    if telling:
-        detail = f"{', '.join(sorted(places)[:5])}; files: {len(telling)}"
-        raise VolumeRefused(Refusal(Reason.RESIDUAL_IDENTITY, detail, tuple(telling)))
-
-
 def _refuse_text(scanned: Volume, series: Series, stack: Stack, release: Release) -> None:
     """Raise VolumeRefused if text is burned into the pixels and nobody has looked at it yet.
 
@@ -265,12 +232,6 @@ def _refuse_if(fault: tuple[Reason, str] | None, stack: Stack, release: Release)
     if fault is not None and not waived(fault[0], release.over):
         code, detail = fault
         raise VolumeRefused(refusal_of(code, detail, stack.slices))
-
-
-def _device(clean: bytes) -> tuple[str, str]:
-    """Read the device from the de-identified file, so that nothing else can have slipped into its name."""
-    header = pydicom.dcmread(io.BytesIO(clean), specific_tags=["Manufacturer", "ManufacturerModelName"])
-    return str(header.get("Manufacturer") or "unknown"), str(header.get("ManufacturerModelName") or "unknown")
 
 
 def _file_sha256(path: Path) -> str:

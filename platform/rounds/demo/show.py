@@ -22,7 +22,7 @@ from rounds.demo.play import Script, Stage, play
 from rounds.demo.stagehands import Bench
 from rounds.imaging.grid import Grid, Spacing
 from rounds.imaging.pseudonyms import pseudonym
-from rounds.imaging.resample import resample_mask
+from rounds.imaging.resample_mask import resample_mask
 from rounds.labels import store as labels
 from rounds.labelstudio.schemes import load_scheme
 from rounds.settings import Settings

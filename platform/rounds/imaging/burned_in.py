@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rounds.imaging.ocr import is_text
 from rounds.imaging.series import SliceHeader
-from rounds.imaging.strokes import Line, Plane, lines_in, strokes_of
+from rounds.imaging.strokes import Line, Plane, lines_in, strokes_of, strong_strokes_of
 
 SAMPLE = 5
 """Slices in which faint text is looked for: the lowest, the middle, the highest, and others drawn at random."""
@@ -86,7 +86,7 @@ class _Search:
 
     def plain(self, plane: Plane) -> str:
         """Return the region of text in strong contrast, or nothing."""
-        return self._among(strokes_of(plane), PLAIN, plane.shape)
+        return self._among(strong_strokes_of(plane, PLAIN[0][0]), PLAIN, plane.shape)
 
     def faint(self, plane: Plane) -> str:
         """Return the region of text in any contrast, small or up to a sixth of the picture high, or nothing."""

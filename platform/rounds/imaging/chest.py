@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from rounds.imaging.grid import Spacing
+from rounds.imaging.grid import Grid, Spacing
 from rounds.imaging.refusal import Reason
 from rounds.imaging.volume import Volume
 
@@ -42,6 +42,7 @@ class Lungs:
 
 
 CHEST_LIMITS = ChestLimits()
+Parts = npt.NDArray[np.int32]
 
 
 def find_lungs(volume: Volume) -> Lungs | None:
@@ -59,9 +60,9 @@ def find_lungs(volume: Volume) -> Lungs | None:
     )
 
 
-def range_fault(volume: Volume, limits: ChestLimits = CHEST_LIMITS) -> tuple[Reason, str] | None:
+def range_fault(grid: Grid, limits: ChestLimits = CHEST_LIMITS) -> tuple[Reason, str] | None:
     """Say whether the slices cover too little height for a chest, with numbers."""
-    height = volume.shape[0] * volume.spacing[0]
+    height = grid.shape[0] * grid.spacing[0]
     if height >= limits.min_range_mm:
         return None
     return Reason.SHORT_RANGE, f"{height:.0f} mm, at least {limits.min_range_mm:.0f} mm needed"
@@ -106,27 +107,48 @@ def _coarse_lungs(volume: Volume) -> tuple[npt.NDArray[np.int16], list[float], n
     strides = _strides(volume.spacing)
     coarse = volume.array[:: strides[0], :: strides[1], :: strides[2]]
     spacing = [step * stride for step, stride in zip(volume.spacing, strides, strict=True)]
-    parts, _ = ndimage.label(_inner_air(coarse))
-    counts = np.bincount(parts.ravel())
+    pieces, sizes = _inner_air(coarse)
+    lowest = _joined(pieces, len(sizes))
+    counts = np.bincount(lowest, weights=sizes)
     counts[0] = 0
     enough = _MIN_LUNG_ML * 1000 / (spacing[0] * spacing[1] * spacing[2])
     largest = [int(part) for part in np.argsort(counts)[::-1][:2] if counts[part] >= enough]
-    lungs = np.isin(parts, largest) if largest else np.zeros(coarse.shape, dtype=bool)
-    return coarse, spacing, np.asarray(lungs, dtype=np.bool_)
+    among = np.isin(lowest, largest)
+    return coarse, spacing, np.stack([among[one] for one in pieces])
 
 
-def _inner_air(coarse: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
-    """Return the air that no slice connects with its own border."""
-    air = coarse < _AIR_BELOW_HU
-    inner = np.zeros_like(air)
+def _inner_air(coarse: npt.NDArray[np.int16]) -> tuple[Parts, Parts]:
+    """Number the pieces (4-neighbourhood) of air that no slice connects with its own border, from 1 over all slices.
+
+    Return them (z, y, x) and how many voxels each number has; numbers of other air have none, nor has 0.
+    """
+    air = (coarse < _AIR_BELOW_HU).astype(np.uint8)
+    inner = np.zeros(air.shape, dtype=np.int32)
+    sizes = [np.zeros(1, dtype=np.int32)]
+    last = 0
     for index, one in enumerate(air):
-        parts, count = ndimage.label(one)
-        border = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
-        keep = np.ones(count + 1, dtype=bool)
-        keep[border] = False
-        keep[0] = False
-        inner[index] = keep[parts]
-    return inner
+        count, pieces, told, _ = cv2.connectedComponentsWithStats(one, connectivity=4, ltype=cv2.CV_32S)
+        numbers = np.arange(last, last + count, dtype=np.int32)
+        for outside in (0, pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+            numbers[outside] = 0
+        inner[index] = numbers[pieces]
+        sizes.append(np.where(numbers > 0, told[:, cv2.CC_STAT_AREA], 0)[1:])
+        last += count - 1
+    return inner, np.concatenate(sizes)
+
+
+def _joined(pieces: Parts, count: int) -> Parts:
+    """Return for each number the lowest of those that it is joined with from slice to slice, itself included."""
+    touching = (pieces[:-1] > 0) & (pieces[1:] > 0)
+    below, above = pieces[:-1][touching], pieces[1:][touching]
+    new = (np.diff(below, prepend=0) != 0) | (np.diff(above, prepend=0) != 0)  # along a row they repeat
+    pairs = np.stack(np.divmod(np.unique(below[new].astype(np.int64) * count + above[new]), count))
+    lowest = np.arange(count, dtype=np.int32)
+    while not np.array_equal(*(ends := lowest[pairs])):
+        for side in pairs:
+            np.minimum.at(lowest, side, ends.min(axis=0))
+        lowest = lowest[lowest]
+    return lowest
 
 
 def _strides(spacing: Spacing) -> tuple[int, int, int]:

@@ -46,7 +46,15 @@ from rounds.imaging.dicom_bytes import Encoded, encode_file, text
 from rounds.imaging.pseudonyms import date_shift, pseudonym, remap_uid, series_key, shift_date
 from rounds.imaging.series import patient_identity
 
-__all__ = ["POLICY_VERSION", "Deidentified", "deidentify", "pseudonym", "remap_uid", "series_key"]
+__all__ = [
+    "POLICY_VERSION",
+    "Deidentified",
+    "deidentify",
+    "deidentify_dataset",
+    "pseudonym",
+    "remap_uid",
+    "series_key",
+]
 
 IMPLEMENTATION_UID = "2.25.164871527693204215904816172381906612873"
 IMPLEMENTATION_NAME = "ROUNDS_1"
@@ -122,7 +130,14 @@ def deidentify(path: Path, key: bytes, site: str) -> Deidentified:
     `key` is 32 bytes; with `site` and the PatientID it decides pseudonym and date shift. Raise NotDicom or
     Unreadable, also for a file without the UIDs or the pixel data that an image needs.
     """
-    source = read_dataset(path)
+    return deidentify_dataset(read_dataset(path), key, site)
+
+
+def deidentify_dataset(source: FileDataset, key: bytes, site: str) -> Deidentified:
+    """De-identify a file that was read but whose elements were not parsed yet, as `deidentify` does.
+
+    What was parsed before is dropped, not kept: nobody can say any more what its bytes were. Raise Unreadable.
+    """
     with quietly():
         try:
             return _deidentified(source, key, site)

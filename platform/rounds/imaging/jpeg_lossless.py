@@ -3,8 +3,7 @@
 GDCM, which takes three times as long and holds the interpreter's lock, decodes what is unusual in any way.
 """
 
-import re
-
+import numpy as np
 from imagecodecs import jpeg8_decode
 from pydicom.pixels.decoders.base import DecodeRunner, JPEGLosslessDecoder, JPEGLosslessSV1Decoder
 from pydicom.pixels.decoders.gdcm import _decode_frame as decode_with_gdcm
@@ -15,7 +14,7 @@ DECODER_DEPENDENCIES = {JPEGLossless: ("imagecodecs",), JPEGLosslessSV1: ("image
 
 _END = b"\xff\xd9"
 _SCAN = b"\xff\xda"
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
+_RESTART = (0xD0, 0xD7)
 
 
 def is_available(uid: str) -> bool:
@@ -41,7 +40,9 @@ def _is_one_whole_scan(source: bytes) -> bool:
     start = source.find(_SCAN)
     if start < 0 or source[end : end + 2] != _END:
         return False
-    return _MARKER.search(source, start + 2, end) is None
+    scan = np.frombuffer(source, np.uint8)[start + 2 : end]
+    after = scan[1:][scan[:-1] == 0xFF]
+    return not np.any((after != 0) & ((after < _RESTART[0]) | (after > _RESTART[1])))
 
 
 for _decoder in (JPEGLosslessDecoder, JPEGLosslessSV1Decoder):

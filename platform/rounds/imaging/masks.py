@@ -4,11 +4,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from rounds.imaging.boxes import Region, bounding_box
 from rounds.imaging.grid import Spacing
 
 AnyMask = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
-Region = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 
 def dice(a: AnyMask, b: AnyMask) -> float:
@@ -69,17 +68,6 @@ def voxel_ml(spacing: Spacing) -> float:
 def _surface(region: Region) -> Region:
     inner = np.asarray(ndimage.binary_erosion(region), dtype=np.bool_)
     return np.logical_and(region, ~inner)
-
-
-def bounding_box(region: Region) -> Box | None:
-    """Return the bounding box of a region (z, y, x), or None if it is empty."""
-    box: list[slice] = []
-    for others in ((1, 2), (0, 2), (0, 1)):
-        used = np.flatnonzero(region.any(axis=others))
-        if not len(used):
-            return None
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-    return box[0], box[1], box[2]
 
 
 def _same_shape(a: AnyMask, b: AnyMask) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+
+from rounds.imaging.tilt import AIR_HU
 
 Plane = npt.NDArray[np.int16]
 Ints = npt.NDArray[np.int32]
@@ -18,6 +18,7 @@ WIDEST_STROKE = 9
 _MIN_PIXELS = 15
 _HEIGHTS = (4, 44)
 _MAX_GLYPHS = 500
+_MARGIN = 4 * WIDEST_STROKE
 _KERNEL = np.ones((WIDEST_STROKE, WIDEST_STROKE), np.uint8)
 
 
@@ -42,6 +43,20 @@ def strokes_of(plane: Plane) -> tuple[Plane, Plane]:
     bright = cv2.morphologyEx(plane, cv2.MORPH_TOPHAT, _KERNEL)
     dark = cv2.morphologyEx(plane, cv2.MORPH_BLACKHAT, _KERNEL)
     return np.asarray(bright, np.int16), np.asarray(dark, np.int16)
+
+
+def strong_strokes_of(plane: Plane, contrast: int) -> tuple[Plane, Plane]:
+    """Return strokes as `strokes_of` does, but zero wherever they cannot reach `contrast` HU.
+
+    No voxel is darker than air, so strokes of such a contrast lie on bright voxels, or, dark ones, beside them.
+    """
+    left, top, width, height = cv2.boundingRect((plane >= AIR_HU + contrast).view(np.uint8))
+    bright, dark = np.zeros_like(plane), np.zeros_like(plane)
+    if width:
+        rows = slice(max(0, top - _MARGIN), top + height + _MARGIN)
+        columns = slice(max(0, left - _MARGIN), left + width + _MARGIN)
+        bright[rows, columns], dark[rows, columns] = strokes_of(plane[rows, columns])
+    return bright, dark
 
 
 def lines_in(strokes: Plane, contrast: int, glyphs: int = 3) -> Iterator[Line]:
@@ -75,7 +90,7 @@ def _rows_of(
     boxes, glyphs = boxes[glyphs > 0], glyphs[glyphs > 0]
     if not len(boxes):
         return
-    for row in _groups(boxes):
+    for row in _groups(boxes, glyphs >= least):
         left, top = boxes[row, 0].min(), boxes[row, 1].min()
         right = (boxes[row, 0] + boxes[row, 2]).max()
         bottom = (boxes[row, 1] + boxes[row, 3]).max()
@@ -94,19 +109,25 @@ def _glyphs(box: Ints, mask: npt.NDArray[np.uint8]) -> int:
     return int(crossings / 2) if crossings >= 0.5 * width / height else 0
 
 
-def _groups(boxes: Ints) -> list[npt.NDArray[np.intp]]:
-    """Return which boxes stand side by side: at one height, alike in size, no more than a space apart."""
+def _groups(boxes: Ints, alone: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield which boxes stand side by side: at one height, alike in size, no more than a space apart.
+
+    Boxes beside no other are left out unless they may stand `alone`.
+    """
     left, top, height = boxes[:, 0], boxes[:, 1], boxes[:, 3]
     right, middle = left + boxes[:, 2], top + height / 2
     taller = np.maximum(height[:, None], height[None, :])
     near = (np.maximum(left[:, None], left[None, :]) - np.minimum(right[:, None], right[None, :])) <= taller
     level = np.abs(middle[:, None] - middle[None, :]) <= 0.35 * taller
     alike = np.minimum(height[:, None], height[None, :]) >= 0.45 * taller
-    first, second = np.nonzero(near & level & alike)
-    size = len(boxes)
-    graph = coo_matrix((np.ones(len(first), np.uint8), (first, second)), shape=(size, size))
-    count, which = connected_components(graph, directed=False)
-    return [np.flatnonzero(which == number) for number in range(count)]
+    beside = near & level & alike
+    left_over = alone | (beside.sum(axis=1) > 1)
+    while left_over.any():
+        group = beside[np.argmax(left_over)]
+        while (grown := beside[group].any(axis=0)).sum() > group.sum():
+            group = grown
+        left_over &= ~group
+        yield np.flatnonzero(group)
 
 
 def _cut(strokes: Plane, top: int, left: int, height: int, width: int) -> Plane:

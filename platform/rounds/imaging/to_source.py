@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from rounds.imaging.boxes import Box
 from rounds.imaging.grid import Grid
-from rounds.imaging.masks import Box
-from rounds.imaging.resample import Mask, resample_mask
+from rounds.imaging.resample_mask import Mask, resample_mask
 
 TOLERANCE = 0.005
 _MARGIN = 2

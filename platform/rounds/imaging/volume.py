@@ -1,11 +1,15 @@
 """From the slices of a stack to one volume in Hounsfield units, with the affine that places it in space."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import pixel_array
 
@@ -29,6 +33,8 @@ _DECODERS = {
 """JPEG-LS: the decoder that would be tried next takes 8 s to find out that a file is truncated."""
 
 _TISSUE_HU = (-900.0, 3000.0)
+
+Seen = Callable[[Path, FileDataset], None]
 
 
 class VolumeRefused(Exception):
@@ -60,19 +66,20 @@ class Volume:
         return z, y, x
 
 
-def load_volume(stack: Stack) -> Volume:
+def load_volume(stack: Stack, seen: Seen | None = None) -> Volume:
     """Decode every slice of a stack, one at a time, and set tilted ones upright.
 
-    Raise VolumeRefused naming the files that cannot be decoded.
+    `seen` is handed each file of a single slice as it was read, before its values are parsed, so that who needs the
+    file too need not read it again. Raise VolumeRefused naming the files that cannot be decoded.
     """
     grid = stack.grid
     array = np.empty(grid.shape, dtype=np.int16)
-    for index, plane in enumerate(load_slices(stack.slices)):
+    for index, plane in enumerate(load_slices(stack.slices, seen)):
         array[index] = plane if stack.tilt is None else straighten(plane, index, grid, stack.tilt)
     return Volume(array, grid.spacing, grid.affine)
 
 
-def load_slices(slices: Sequence[SliceHeader]) -> Iterator[npt.NDArray[np.int16]]:
+def load_slices(slices: Sequence[SliceHeader], seen: Seen | None = None) -> Iterator[npt.NDArray[np.int16]]:
     """Decode slices to HU (y, x) one at a time; a multi-frame file stays open from one of its frames to the next.
 
     Raise VolumeRefused.
@@ -81,49 +88,49 @@ def load_slices(slices: Sequence[SliceHeader]) -> Iterator[npt.NDArray[np.int16]
     try:
         for one in slices:
             if one.frame is None:
-                yield load_slice(one)
+                with _refusing(one.path):
+                    source = read_dataset(one.path)
+                if seen is not None:
+                    seen(one.path, source)
+                yield _decoded(source, one)
                 continue
             if file is None or file.path != one.path:
                 if file is not None:
                     file.close()
-                file = _opened(one)
-            yield load_slice(one, file)
+                with _refusing(one.path):
+                    file = FramePixels(one.path)
+            with _refusing(one.path):
+                frame = file.frame(one.frame)
+            yield _decoded(frame, one)
     finally:
         if file is not None:
             file.close()
 
 
-def _opened(one: SliceHeader) -> FramePixels:
+def load_slice(one: SliceHeader) -> npt.NDArray[np.int16]:
+    """Decode one slice to HU (y, x), with its own slope and intercept; raise VolumeRefused."""
+    (plane,) = load_slices([one])
+    return plane
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into a refusal that names it."""
     try:
-        return FramePixels(one.path)
-    except (NotDicom, Unreadable) as error:
-        raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error
-    except (Exception, RecursionError) as error:
-        raise VolumeRefused(
-            Refusal(Reason.UNDECODABLE, "the pixels cannot be decoded", (one.path,))
-        ) from error
-
-
-def load_slice(one: SliceHeader, file: FramePixels | None = None) -> npt.NDArray[np.int16]:
-    """Decode one slice to HU (y, x), with its own slope and intercept; raise VolumeRefused.
-
-    `file` is the multi-frame file that it lies in, if that is open already.
-    """
-    if one.frame is not None and file is None:
-        (plane,) = load_slices([one])
-        return plane
-    try:
-        dataset = file.frame(one.frame) if file and one.frame is not None else read_dataset(one.path)
-        _check_size(dataset, one)
-        with quietly():
-            stored = pixel_array(dataset, raw=True, decoding_plugin=_DECODERS.get(one.transfer_syntax, ""))
-            padding = _padding(dataset)
+        yield
     except (NotDicom, Unreadable, BadCodestream) as error:
-        raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (one.path,))) from error
+        raise VolumeRefused(Refusal(Reason.UNDECODABLE, str(error), (path,))) from error
     except (Exception, RecursionError) as error:
-        raise VolumeRefused(
-            Refusal(Reason.UNDECODABLE, "the pixels cannot be decoded", (one.path,))
-        ) from error
+        raise VolumeRefused(Refusal(Reason.UNDECODABLE, "the pixels cannot be decoded", (path,))) from error
+
+
+def _decoded(dataset: Dataset, one: SliceHeader) -> npt.NDArray[np.int16]:
+    """Decode the pixels of a file, or of one frame of it, to HU (y, x); raise VolumeRefused."""
+    with _refusing(one.path), quietly():
+        _check_size(dataset, one)
+        decoder = _DECODERS.get(one.transfer_syntax, "")
+        stored = pixel_array(dataset, raw=True, view_only=True, decoding_plugin=decoder)
+        padding = _padding(dataset)
     if stored.shape != (one.rows, one.columns):
         raise VolumeRefused(Refusal(Reason.UNDECODABLE, "the pixels have another size", (one.path,)))
     if one.slope is None or one.intercept is None:
@@ -135,8 +142,7 @@ def _check_size(dataset: Dataset, one: SliceHeader) -> None:
     """Raise BadCodestream if compressed pixels declare another size than the header, before they are decoded."""
     if not str(dataset.file_meta.get("TransferSyntaxUID")).startswith(JPEG_SYNTAXES):
         return
-    with quietly():
-        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
     if declared_size(frame) != (one.rows, one.columns, 1):
         raise BadCodestream("the pixels have another size")
 
@@ -152,6 +158,24 @@ def to_hu(
     `padding` is the inclusive range of stored values outside the reconstructed circle; they become -1024. A
     range that means -900 to 3000 HU is not believed, since it would punch holes into the patient.
     """
+    if stored.dtype in (np.int16, np.uint16) and stored.dtype.isnative:
+        table = _hu_table(stored.dtype.char, slope, intercept, padding)
+        return cv2.LUT(np.ascontiguousarray(stored).view(np.uint16), table).view(np.int16)
+    return _as_hu(stored, slope, intercept, padding)
+
+
+@lru_cache(maxsize=16)
+def _hu_table(
+    kind: str, slope: float, intercept: float, padding: tuple[int, int] | None
+) -> npt.NDArray[np.uint16]:
+    """Return the HU of every 16-bit value, both by their bits: a slice has four times as many pixels."""
+    values = np.arange(65536, dtype=np.uint16).view(kind)
+    return _as_hu(values, slope, intercept, padding).view(np.uint16)
+
+
+def _as_hu(
+    stored: npt.NDArray[np.generic], slope: float, intercept: float, padding: tuple[int, int] | None
+) -> npt.NDArray[np.int16]:
     if slope == 1.0 and intercept == int(intercept):
         hu = stored.astype(np.int32)
         hu += int(intercept)

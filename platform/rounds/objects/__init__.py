@@ -1,5 +1,5 @@
 """Content-addressed bytes in any S3 store."""
 
-from rounds.objects.store import ObjectCorrupt, ObjectMissing, ObjectStore
+from rounds.objects.store import NotStored, ObjectCorrupt, ObjectMissing, ObjectStore
 
-__all__ = ["ObjectCorrupt", "ObjectMissing", "ObjectStore"]
+__all__ = ["NotStored", "ObjectCorrupt", "ObjectMissing", "ObjectStore"]

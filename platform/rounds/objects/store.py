@@ -1,20 +1,25 @@
 """The only code that speaks to the object store: put, get and presign by the SHA-256 of the bytes."""
 
 import hashlib
-import io
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from io import BufferedRandom
 from mimetypes import guess_type
 from urllib.parse import urlsplit
 
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.error import S3Error
+from minio.signer import sign_v4_s3
+from urllib3 import PoolManager, Retry, Timeout
 
 from rounds.settings import Settings
 
 ASK_FIRST = 2**20  # bytes
-PART = 512 * 2**20  # bytes; sent in parts of 5 MiB, a scan takes three times the processor time
+BLOCK = 2**20  # bytes of a file that are sent at a time
 REF = re.compile(r"^[0-9a-f]{64}(\.[a-z0-9]+)*$")
+_PATIENCE = Timeout(connect=60, read=300)  # seconds
+_AGAIN = Retry(total=5, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
 
 
 class ObjectMissing(Exception):
@@ -25,24 +30,33 @@ class ObjectCorrupt(Exception):
     """The stored bytes no longer have the hash that names them."""
 
 
+class NotStored(Exception):
+    """The object store answered, but did not take an object."""
+
+
 class ObjectStore:
     """A bucket of immutable objects; a reference is `<sha256><suffix>`, such as `ab12....png`."""
 
-    def __init__(self, client: Minio, bucket: str) -> None:
-        self._client = client
-        self._bucket = bucket
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bucket = settings.s3_bucket
+        self._pool = PoolManager(maxsize=10, timeout=_PATIENCE, retries=_AGAIN, blocksize=BLOCK)
+        self._credentials = Credentials(settings.require("s3_access_key"), settings.require("s3_secret_key"))
+        url = urlsplit(settings.require("s3_url"))
+        self._client = Minio(
+            url.netloc,
+            access_key=self._credentials.access_key,
+            secret_key=self._credentials.secret_key,
+            secure=url.scheme == "https",
+            region=settings.s3_region,
+            http_client=self._pool,
+        )
+        anything = self._client.presigned_get_object(self._bucket, "any")  # nothing is asked of the server
+        self._folder = anything.partition("?")[0].removesuffix("any")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ObjectStore":
-        url = urlsplit(settings.require("s3_url"))
-        client = Minio(
-            url.netloc,
-            access_key=settings.require("s3_access_key"),
-            secret_key=settings.require("s3_secret_key"),
-            secure=url.scheme == "https",
-            region=settings.s3_region,
-        )
-        return cls(client, settings.s3_bucket)
+        return cls(settings)
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it exists."""
@@ -56,11 +70,45 @@ class ObjectStore:
         """
         ref = hashlib.sha256(data).hexdigest() + suffix
         if len(data) < ASK_FIRST or not self.has(ref):
-            kind = guess_type(f"object{suffix}")[0] or "application/octet-stream"
-            self._client.put_object(
-                self._bucket, _key(ref), io.BytesIO(data), len(data), content_type=kind, part_size=PART
-            )
+            self._send(ref, data, len(data))
         return ref
+
+    def put_file(self, file: BufferedRandom, suffix: str) -> str:
+        """Store what an open file holds, from its beginning, as `put` does; it need not fit into memory."""
+        file.seek(0)
+        ref = hashlib.file_digest(file, "sha256").hexdigest() + suffix
+        length = file.tell()
+        if not self.has(ref):
+            file.seek(0)
+            self._send(ref, file, length)
+        return ref
+
+    def _send(self, ref: str, body: bytes | BufferedRandom, length: int) -> None:
+        """Send an object or raise NotStored; the client's own way would copy it whole and hash it a second time."""
+        digest = ref[:64]
+        url = urlsplit(self._folder + _key(ref))
+        now = datetime.now(UTC)
+        headers = sign_v4_s3(
+            method="PUT",
+            url=url,
+            region=self._settings.s3_region,
+            headers={
+                "Host": url.netloc,
+                "Content-Type": guess_type(f"object{ref[64:]}")[0] or "application/octet-stream",
+                "Content-Length": str(length),
+                "x-amz-content-sha256": digest,
+                "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
+            },
+            credentials=self._credentials,
+            content_sha256=digest,
+            date=now,
+        )
+        answer = self._pool.urlopen("PUT", url.geturl(), body=body, headers=headers)
+        if answer.status not in {200, 204}:
+            raise NotStored(
+                f"the object store refused an object with HTTP status {answer.status}: "
+                "check its credentials, bucket and free space with `rounds status`"
+            )
 
     def has(self, ref: str) -> bool:
         try:

@@ -19,14 +19,15 @@ from pydicom.dataset import Dataset, FileDataset
 from tests.unit.rounds.imaging.enhanced_scans import enhanced
 from tests.unit.rounds.imaging.factories import slice_of, write, write_series
 
-from rounds.cases.archive import frames_of, pack, unpack
+from rounds.cases.archive import Packing, frames_of, unpack
 from rounds.imaging.deid import deidentify
 from rounds.imaging.gate import examine
 from rounds.imaging.grid import Grid
 from rounds.imaging.masks import dice, label_volumes_ml, lesion_volumes_ml
 from rounds.imaging.nifti import encode_mask
 from rounds.imaging.nrrd import NamedValue, encode_nrrd
-from rounds.imaging.resample import READING_STEP_MM, resample_mask
+from rounds.imaging.resample import READING_STEP_MM
+from rounds.imaging.resample_mask import resample_mask
 from rounds.imaging.seg import NoFrameOfReference, Origin, Segment, SeveralFiles, encode_seg
 from rounds.imaging.series import find_series
 from rounds.imaging.source import SourceUnusable, frame_headers, read_headers, source_grid
@@ -192,7 +193,13 @@ def test_seg_of_a_multi_frame_file_names_the_frames_that_it_shows(tmp_path: Path
     (stack,) = examine(find_series(tmp_path).series[0]).stacks
     frames = [(0, one.frame or 0) for one in stack.slices]
     assert frames == [(0, order.index(index) + 1) for index in range(16)]
-    packed = pack([deidentify(path, KEY, "north").data for path in stack.files], frames)
+    with (tmp_path / "packed.zip").open("w+b") as file:
+        packing = Packing(file)
+        for path in stack.files:
+            packing.add(deidentify(path, KEY, "north").data)
+        packing.close(frames)
+        file.seek(0)
+        packed = file.read()
     assert frames_of(packed) == frames
     headers = read_headers(unpack(packed))
     grid = source_grid(frame_headers(headers, frames))

@@ -20,7 +20,7 @@ from rounds.imaging.gate import examine
 from rounds.imaging.ocr import is_text
 from rounds.imaging.refusal import Reason
 from rounds.imaging.series import SliceHeader, find_series
-from rounds.imaging.strokes import lines_in, strokes_of
+from rounds.imaging.strokes import lines_in, strokes_of, strong_strokes_of
 from rounds.imaging.volume import Volume, VolumeRefused, load_slice
 
 Plane = npt.NDArray[np.int16]
@@ -53,6 +53,18 @@ def write(
 
 def everywhere(volume: Planes, value: int, size: float = 0.5) -> Planes:
     return np.stack([write(plane, value, size) for plane in volume])
+
+
+@pytest.mark.parametrize("at", [(4, 20), (90, 128), (60, 250)])
+@pytest.mark.parametrize("value", [3071, 500, -1024])
+def test_strong_strokes_are_where_all_strokes_are_strong(value: int, at: tuple[int, int]) -> None:
+    contrast = PLAIN[0][0]
+    plane = write(chest(1)[0], value, at=at)
+    plane[100:140, 100:110] = 1500
+    for every, strong in zip(strokes_of(plane), strong_strokes_of(plane, contrast), strict=True):
+        np.testing.assert_array_equal(every >= contrast, strong >= contrast)
+    dark = np.full((64, 64), -1000, np.int16)
+    assert not any(strokes.any() for strokes in strong_strokes_of(dark, contrast))
 
 
 @pytest.mark.parametrize(("value", "size"), [(3071, 0.5), (400, 0.5), (-500, 0.5), (1000, 0.35), (1000, 0.7)])

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from tests.unit.rounds.imaging.factories import shared
 
 from rounds.demo.phantoms import Diagnosis, make_phantom
-from rounds.imaging.chest import chest_fault, find_lungs, range_fault
+from rounds.imaging.chest import _inner_air, _joined, chest_fault, find_lungs, range_fault
 from rounds.imaging.gate import examine
 from rounds.imaging.nifti import decode_volume
 from rounds.imaging.refusal import Reason
@@ -15,7 +16,7 @@ from rounds.imaging.volume import Volume, load_volume
 
 
 def faults(volume: Volume) -> set[Reason]:
-    found = (range_fault(volume), chest_fault(find_lungs(volume)))
+    found = (range_fault(volume.grid), chest_fault(find_lungs(volume)))
     return {fault[0] for fault in found if fault is not None}
 
 
@@ -77,5 +78,18 @@ def test_one_lung_is_enough() -> None:
 
 def test_a_short_range_is_told_in_millimetres() -> None:
     volume = body(29, slices=29)
-    assert range_fault(volume) == (Reason.SHORT_RANGE, "87 mm, at least 90 mm needed")
-    assert range_fault(body(30, slices=30)) is None
+    assert range_fault(volume.grid) == (Reason.SHORT_RANGE, "87 mm, at least 90 mm needed")
+    assert range_fault(body(30, slices=30).grid) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_parts_are_joined_from_slice_to_slice_as_a_labelling_in_three_dimensions_joins_them(
+    seed: int,
+) -> None:
+    random = np.random.default_rng(seed)
+    array = np.where(random.random((12, 40, 40)) < 0.45, -800, 40).astype(np.int16)
+    pieces, sizes = _inner_air(array)
+    np.testing.assert_array_equal(np.bincount(pieces.ravel(), minlength=len(sizes))[1:], sizes[1:])
+    joined = _joined(pieces, len(sizes))[pieces]
+    expected, count = ndimage.label(pieces > 0)
+    assert len(set(zip(expected.ravel(), joined.ravel(), strict=True))) == count + 1 == len(np.unique(joined))

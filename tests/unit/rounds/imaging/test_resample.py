@@ -8,7 +8,8 @@ import pytest
 from scipy import ndimage
 
 from rounds.imaging.grid import Affine, Grid
-from rounds.imaging.resample import resample, resample_mask, to_reading_grid, to_training_grid
+from rounds.imaging.resample import resample, to_reading_grid, to_training_grid
+from rounds.imaging.resample_mask import resample_mask
 from rounds.imaging.volume import Volume
 
 Array = npt.NDArray[Any]

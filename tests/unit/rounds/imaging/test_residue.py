@@ -11,13 +11,12 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from tests.unit.rounds.imaging.factories import shared, slice_of, write
 from tests.unit.rounds.imaging.test_deid import KEY, identified
 
-from rounds.cases.intake import _checked
-from rounds.imaging.deid import Deidentified, deidentify
+from rounds.cases.cleaning import Cleaning
+from rounds.imaging.deid import deidentify
 from rounds.imaging.gate import Stack, examine
 from rounds.imaging.refusal import Reason
 from rounds.imaging.residue import Finding, Kind, Residue
 from rounds.imaging.series import find_series
-from rounds.imaging.volume import VolumeRefused
 
 SYNTAXES = ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, "1.2.840.10008.1.2.1.99"]
 LEFT = {
@@ -139,22 +138,30 @@ def test_words_of_anatomy_are_no_evidence(tmp_path: Path) -> None:
     assert Residue().find(path, spoilt(clean)) == ()
 
 
-def test_intake_refuses_what_has_findings(tmp_path: Path) -> None:
+def test_intake_refuses_what_has_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home := tmp_path / "home").mkdir()
     for index in range(40):
-        write(tmp_path / f"{index:02d}", slice_of(index, step=5.0))
-    stack: Stack = examine(find_series(tmp_path).series[0]).stacks[0]
-    clean = [deidentify(one.path, KEY, "north") for one in stack.slices]
-    files = [one.path for one in stack.slices]
-    assert list(_checked(files, clean)) == clean
-    bad = pydicom.dcmread(io.BytesIO(clean[3].data))
-    bad.SeriesDescription = "Musterfrau"
-    clean[3] = Deidentified(spoilt(bad), "P", "1", "2", "3")
-    with pytest.raises(VolumeRefused) as refused:
-        list(_checked(files, clean))
-    refusal = refused.value.refusal
-    assert (refusal.code, refusal.files) == (Reason.RESIDUAL_IDENTITY, (stack.slices[3].path,))
+        write(tmp_path / "series" / f"{index:02d}", slice_of(index, step=5.0))
+    stack: Stack = examine(find_series(tmp_path / "series").series[0]).stacks[0]
+    with Cleaning(KEY, "north", home) as cleaning:
+        cleaning.volume(stack)
+        assert cleaning.refusal() is None
+    telling, found = stack.slices[3].path, Residue.find
+
+    def with_a_name(self: Residue, original: Path | bytes, result: bytes) -> tuple[Finding, ...]:
+        clean = pydicom.dcmread(io.BytesIO(result))
+        clean.SeriesDescription = "Musterfrau"
+        return found(self, original, spoilt(clean) if original == telling else result)
+
+    monkeypatch.setattr(Residue, "find", with_a_name)
+    with Cleaning(KEY, "north", home) as cleaning:
+        cleaning.volume(stack)
+        refusal = cleaning.refusal()
+    assert refusal is not None
+    assert (refusal.code, refusal.files) == (Reason.RESIDUAL_IDENTITY, (telling,))
     assert "(0008,103E)" in refusal.sentence
     assert "Musterfrau" not in refusal.sentence
+    assert not list(home.iterdir()), "the packed files have no name, so that no crash leaves them behind"
 
 
 def test_the_real_scans_have_no_findings() -> None:
