@@ -91,10 +91,9 @@ def pages(desk: Desk) -> APIRouter:
         seen = views.view(conn, label_id, reader)
         if desk.action not in seen.actions:
             return RedirectResponse(f"/labels/{label_id}", status_code=303)
-        left = len(desk.queue(conn, reader))
-        scheme = running.scheme(seen.label.scheme)
-        known = {"seen": seen, "scheme": scheme, "left": left, "sent": sent, "task": desk.name}
-        return page(request, "checks/review.html", reader, **known)
+        scheme, left = running.scheme(seen.label.scheme), len(desk.queue(conn, reader))
+        name = "checks/review.html"
+        return page(request, name, reader, seen=seen, scheme=scheme, left=left, sent=sent, task=desk.name)
 
     @router.post("/{label_id}")
     def send(
