@@ -57,7 +57,7 @@ def test_the_list_says_which_series_is_read_and_why(client: TestClient, clinic: 
     assert "series" not in cell(shown, 1), "a case that stands alone has nothing to compare"
     compared = client.get(f"/cases/{thick}/series").text
     assert f"Case {thin} is to be read" in compared
-    assert "5 mm, soft, 60 slices" not in compared, "a QA reviewer has no buttons"
+    assert "5 mm, soft kernel, 60 slices" not in compared, "a QA reviewer has no buttons"
     assert '<td class="number">60</td>' in compared
 
 
@@ -81,6 +81,21 @@ def test_another_series_is_chosen_with_a_reason_in_one_row_of_the_trail(
     assert "Evelyn Bergmann says <q>the thin one" in cell(client.get("/cases").text, thick)
 
 
+def test_a_person_keeps_what_the_rule_chose(client: TestClient, clinic: Clinic) -> None:
+    thin, _thick = study(clinic, "keep")
+    as_person(client, "ada")
+    assert f"Keep case {thin}" in client.get(f"/cases/{thin}/series").text
+    kept = client.post(f"/cases/{thin}/choose", data={"why": "seen both", "instead_of": str(thin)})
+    assert kept.status_code == 200
+    assert "Adele Pohl says <q>seen both</q>" in kept.text
+    assert f"Keep case {thin}" not in kept.text
+    with clinic.connect() as conn, conn.transaction():
+        better = take_in(conn, "keep", step=1.0, height=400)
+    shown = client.get(f"/cases/{thin}/series").text
+    assert f"Case {thin} is to be read" in shown
+    assert f"though case {better} is better by the rule" in shown
+
+
 def test_only_those_who_release_scans_choose(client: TestClient, clinic: Clinic) -> None:
     thin, thick = study(clinic, "roles")
     for short in ("ann", "ben", "sue", "quin"):
@@ -93,6 +108,8 @@ def test_only_those_who_release_scans_choose(client: TestClient, clinic: Clinic)
         as_person(client, short)
         shown = client.get(f"/cases/{thick}/series")
         assert f"/cases/{thick}/choose" in shown.text
+        assert "5 mm, soft kernel, 60 slices" in shown.text
+    assert 'href="/cases/1/series"' in client.get("/labels/1").text
     assert thin in read(clinic)
 
 
