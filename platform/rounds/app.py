@@ -9,13 +9,11 @@ from fastapi.staticfiles import StaticFiles
 
 from rounds import __version__
 from rounds.audits import api as audits_api
-from rounds.audits import pages as audits_pages
 from rounds.batches import api as batches_api
 from rounds.batches import pages as batches_pages
 from rounds.cases import pages as cases_pages
 from rounds.cases import quarantine_pages
 from rounds.checks import api as checks_api
-from rounds.checks import pages as checks_pages
 from rounds.datasets import pages as datasets_pages
 from rounds.db import open_pool
 from rounds.inbox import api as inbox_api
@@ -43,8 +41,8 @@ ROUTERS = (
     batches_api.router,
     inbox_api.router,
     people_pages.router,
-    checks_pages.router,
-    audits_pages.router,
+    checks_api.page_router,
+    audits_api.page_router,
     labels_pages.router,
     batches_pages.router,
     cases_pages.router,

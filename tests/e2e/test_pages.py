@@ -1,4 +1,4 @@
-"""The pages in a real browser: a checker by keyboard, a senior and a QA reviewer by mouse; no other host is asked."""
+"""The pages in a real browser: a checker and an engineer by keyboard, others by mouse; no other host is asked."""
 
 import shutil
 import socket
@@ -10,12 +10,15 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.integration.clinic import PASSWORD, Clinic, build, database
+from tests.integration.clinic import PASSWORD, WINDOW, Clinic, build, database, phantom
+from tests.integration.ward import take_in
 
 from rounds import orchestration
 from rounds.app import create_app
 from rounds.checks.model import Finding, Verdict
 from rounds.checks.service import finding_of
+from rounds.imaging.render import slice_png
+from rounds.objects import ObjectStore
 from rounds.settings import Settings
 
 CHROMIUM = shutil.which("chromium")
@@ -237,3 +240,84 @@ def test_audit_and_decision(browser: Browser, address: str, clinic: Clinic) -> N
     reviewer.page.wait_for_selector("h1 .accepted")
     assert {label.stage for label in clinic.labels()} == {"accepted"}
     assert reviewer.hosts == {urlsplit(address).netloc}
+
+
+def add_study(clinic: Clinic) -> tuple[int, int]:
+    """Take in a thin and a thick series of one study, with pictures; the rule chooses the thin one."""
+    shape = (16, 96, 96)
+    objects = ObjectStore.from_settings(clinic.settings)
+    slices = tuple(objects.put(slice_png(plane, WINDOW), ".png") for plane in phantom(shape, 5)[0])
+    with clinic.connect() as conn, conn.transaction():
+        thin, thick = (
+            take_in(conn, "one study", step=step, height=16 * step, shape=shape, slices=slices)
+            for step in (2.5, 2.7)
+        )
+    return thin, thick
+
+
+def tab_to(page: Page, wanted: str) -> None:
+    """Press Tab until what has the focus says what is wanted."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "() => { const on = document.activeElement; return on.ariaLabel || on.id || on.innerText; }"
+        )
+        if wanted in name:
+            return
+    raise AssertionError(f"no way to {wanted!r} by Tab")
+
+
+def test_an_engineer_has_another_series_read_by_keyboard_alone(
+    browser: Browser, address: str, clinic: Clinic
+) -> None:
+    thin, thick = add_study(clinic)
+    visit = Visit(browser, address, "eve")
+    page = visit.page
+    tab_to(page, "Cases")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}/cases")
+    tab_to(page, f"Compare the 2 series of the study of case {thick}")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}/cases/{thick}/series")
+    assert f"Case {thin} is to be read" in page.inner_text("h1")
+    page.wait_for_function(
+        "() => [...document.images].filter(one => one.className === 'glance' && one.naturalWidth === 96).length === 2"
+    )
+
+    tab_to(page, f"Read case {thick}")
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "why", "the empty reason is asked for first"
+    assert f"Case {thin} is to be read" in page.inner_text("h1")
+    page.keyboard.type("the thin one has motion")
+    tab_to(page, f"Read case {thick}")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        f"() => document.querySelector('h1').innerText.includes('Case {thick} is to be read')"
+    )
+    assert "Evelyn Bergmann says the thin one has motion" in page.inner_text("main")
+
+    with clinic.connect() as conn:
+        row = conn.execute(
+            "SELECT id, choice, chosen_by FROM cases WHERE chosen AND study IS NOT NULL"
+        ).fetchone()
+    actor = clinic.staff["eve"].actor
+    assert row == {"id": thick, "choice": "the thin one has motion", "chosen_by": actor}
+    visit.left_cleanly()
+
+
+def test_a_choice_that_comes_too_late_is_told_and_the_reason_is_kept(
+    browser: Browser, address: str, clinic: Clinic
+) -> None:
+    thin, thick = add_study(clinic)
+    visit = Visit(browser, address, "ada")
+    page = visit.page
+    page.goto(f"{address}/cases/{thick}/series")
+    with clinic.connect() as conn, conn.transaction():
+        whole = take_in(conn, "one study", step=2.5, height=400)
+    page.fill("#why", "my long reason")
+    tab_to(page, f"Read case {thick}")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#answer .error")
+    assert f"Case {whole} was chosen meanwhile" in page.inner_text("#answer")
+    assert page.input_value("#why") == "my long reason"
+    assert f"Case {thin} is to be read" in page.inner_text("h1"), "nothing was loaded over the reason"

@@ -6,18 +6,17 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.ward import OPERATOR, STAFF, hire, own_database
+from tests.integration.ward import FLOW, OPERATOR, STAFF, hire, own_database, take_in
 
 from rounds.batches import service as batches
 from rounds.batches.service import NothingReady
 from rounds.cases import choosing, store, views
 from rounds.cases.choosing import NoChoice
-from rounds.cases.model import CaseUnknown, NewCase
+from rounds.cases.model import CaseUnknown
 from rounds.db import Connection, connect
 from rounds.labels import store as labels
 from rounds.settings import Settings
-
-FLOW = "flow:ingest"
+from rounds.trail.reason import ReasonMissing
 
 pytestmark = pytest.mark.stack
 
@@ -32,45 +31,6 @@ def database(stack: Settings) -> Iterator[Settings]:
 def conn(database: Settings) -> Iterator[Connection]:
     with connect(database) as conn, conn.transaction(force_rollback=True):
         yield conn
-
-
-def add(
-    conn: Connection,
-    study: str | None,
-    *,
-    step: float = 2.5,
-    height: float = 300.0,
-    sharpness: str = "soft",
-    patient: str = "p",
-    replaces: tuple[int, ...] = (),
-) -> int:
-    """Take a case in as ingest does, and return its number."""
-    count = round(height / step)
-    case = NewCase(
-        series_key=secrets.token_hex(16),
-        patient=patient,
-        site="north",
-        manufacturer="m",
-        scanner="s",
-        source_slices=count,
-        source_spacing=(step, 0.7, 0.7),
-        spacing=(2.5, 0.7, 0.7),
-        shape=(count, 5, 5),
-        affine=((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 2.5, 0.0), (0.0, 0.0, 0.0, 1.0)),
-        thickness=step,
-        lung_hu=None,
-        volume="v",
-        slices=(),
-        dicom="d",
-        policy_version="3",
-        study=study,
-        sharpness=sharpness,
-    )
-    case_id = store.accept(conn, case, ("lesion", "lung"), FLOW)
-    assert case_id is not None
-    store.remember_release(conn, case_id, (), replaces, count)
-    choosing.settle(conn, case_id, FLOW)
-    return case_id
 
 
 def chosen(conn: Connection) -> list[int]:
@@ -96,29 +56,35 @@ def begin(conn: Connection, every_series: bool = False) -> list[int]:
 
 
 def test_the_better_series_is_chosen_whichever_comes_first(conn: Connection) -> None:
-    thick = add(conn, "1", step=5.0)
+    thick = take_in(conn, "1", step=5.0)
     assert chosen(conn) == [thick]
     assert trail(conn, thick) == []
-    thin = add(conn, "1", step=1.0)
+    thin = take_in(conn, "1", step=1.0)
     assert chosen(conn) == [thin]
-    add(conn, "1", step=1.0, sharpness="sharp")
+    take_in(conn, "1", step=1.0, sharpness="sharp")
     assert chosen(conn) == [thin]
     (told,) = trail(conn, thin)
     assert (told["actor"], told["action"], told["detail"]) == (FLOW, "choose", {"instead_of": thick})
     by_id = {one["id"]: one for one in views.listing(conn, None)}
     assert by_id[thin]["choice"] == "best of 3 series of its study: thinner slices than the next"
-    assert [by_id[thick]["chosen"], by_id[thick]["choice"]] == [False, ""]
+    assert [by_id[thick]["read"], by_id[thick]["choice"], by_id[thick]["series"]] == [thin, "", 3]
 
 
 def test_a_study_is_one_patients_and_cases_without_one_stand_alone(conn: Connection) -> None:
-    found = [add(conn, "1"), add(conn, "2"), add(conn, "1", patient="q"), add(conn, None), add(conn, None)]
+    found = [
+        take_in(conn, "1"),
+        take_in(conn, "2"),
+        take_in(conn, "1", patient="q"),
+        take_in(conn, None),
+        take_in(conn, None),
+    ]
     assert chosen(conn) == found
 
 
 def test_a_better_series_that_comes_late_does_not_take_work_away(conn: Connection) -> None:
-    first = add(conn, "1", step=5.0)
+    first = take_in(conn, "1", step=5.0)
     assert begin(conn) == [first]
-    late = add(conn, "1", step=1.0)
+    late = take_in(conn, "1", step=1.0)
     assert chosen(conn) == [first]
     (told,) = trail(conn, first)
     assert (told["action"], told["reason"]) == ("keep_choice", "its labels have begun")
@@ -128,19 +94,19 @@ def test_a_better_series_that_comes_late_does_not_take_work_away(conn: Connectio
 
 
 def test_a_batch_draws_chosen_cases_unless_all_are_asked_for(conn: Connection) -> None:
-    thick, thin, other = add(conn, "1", step=5.0), add(conn, "1", step=1.0), add(conn, "2")
+    thick, thin, other = take_in(conn, "1", step=5.0), take_in(conn, "1", step=1.0), take_in(conn, "2")
     assert begin(conn) == [thin, other]
     assert begin(conn, every_series=True) == [thick]
 
 
 def test_a_persons_choice_stands_against_the_rule(conn: Connection) -> None:
-    thin, thick = add(conn, "1", step=1.0), add(conn, "1", step=5.0)
+    thin, thick = take_in(conn, "1", step=1.0), take_in(conn, "1", step=5.0)
     assert choosing.choose(conn, thick, OPERATOR, "  the thin one\nhas motion ") == thin
     assert chosen(conn) == [thick]
     (told,) = trail(conn, thick)
     assert (told["actor"], told["reason"]) == (OPERATOR, "the thin one has motion")
     assert told["detail"] == {"instead_of": thin}
-    add(conn, "1", step=0.9, height=400)
+    take_in(conn, "1", step=0.9, height=400)
     assert chosen(conn) == [thick]
     assert trail(conn, thick)[-1]["reason"] == "a person chose this case"
     assert begin(conn) == [thick]
@@ -148,9 +114,9 @@ def test_a_persons_choice_stands_against_the_rule(conn: Connection) -> None:
 
 
 def test_a_case_that_was_replaced_is_never_the_one_to_read(conn: Connection) -> None:
-    partial, other = add(conn, "1", height=200.0), add(conn, "1", step=5.0, height=150.0)
+    partial, other = take_in(conn, "1", height=200.0), take_in(conn, "1", step=5.0, height=150.0)
     assert chosen(conn) == [partial]
-    whole = add(conn, "1", height=300.0, replaces=(partial,))
+    whole = take_in(conn, "1", height=300.0, replaces=(partial,))
     assert chosen(conn) == [whole]
     with pytest.raises(NoChoice, match="replaced"):
         choosing.choose(conn, partial, OPERATOR, "why not")
@@ -158,8 +124,8 @@ def test_a_case_that_was_replaced_is_never_the_one_to_read(conn: Connection) -> 
 
 
 def test_what_cannot_be_chosen_is_said(conn: Connection) -> None:
-    one, lone = add(conn, "1"), add(conn, None)
-    with pytest.raises(NoChoice, match="say why"):
+    one, lone = take_in(conn, "1"), take_in(conn, None)
+    with pytest.raises(ReasonMissing, match="say why"):
         choosing.choose(conn, one, OPERATOR, "  ")
     with pytest.raises(NoChoice, match="not known"):
         choosing.choose(conn, lone, OPERATOR, "because")
@@ -168,8 +134,8 @@ def test_what_cannot_be_chosen_is_said(conn: Connection) -> None:
 
 
 def test_the_database_refuses_a_second_choice_and_one_without_a_reason(conn: Connection) -> None:
-    add(conn, "1", step=1.0)
-    thick = add(conn, "1", step=5.0)
+    take_in(conn, "1", step=1.0)
+    thick = take_in(conn, "1", step=5.0)
     for values, name in (
         ("chosen = true, choice = 'x', chosen_by = 'y'", "one_chosen_case_a_study"),
         ("chosen = true", "choice_of_a_study_has_a_reason|one_chosen_case"),

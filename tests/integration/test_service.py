@@ -433,7 +433,7 @@ def test_a_broken_part_is_told_without_its_insides(
     def broken(*_args: object) -> None:
         raise RuntimeError("Mustermann^Max")
 
-    monkeypatch.setattr("rounds.checks.service.queue", broken)
+    monkeypatch.setattr("rounds.checks.desk.queued", broken)
     answer = get(client, "ben", "/api/checks/queue")
     assert (answer.status_code, answer.json()["error"]) == (500, "internal")
     assert "RuntimeError" in caplog.text

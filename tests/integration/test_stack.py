@@ -2,8 +2,11 @@
 
 import os
 import re
+import secrets
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,10 +19,10 @@ import pytest
 from rounds.db import connect
 from rounds.objects import NotStored, ObjectStore
 from rounds.settings import Settings, load_settings
-from rounds.stack import PartFailed, down, status, up
+from rounds.stack import PartFailed, down, labelstudio, status, up
 from rounds.stack.labelstudio import ADMIN_EMAIL
 from rounds.stack.processes import Process, alive, descendants, workers_in
-from rounds.stack.state import read_state
+from rounds.stack.state import prepare_home, read_state
 
 pytestmark = pytest.mark.stack
 PNG = b"\x89PNG\r\n\x1a\n" + b"a slice"
@@ -228,6 +231,30 @@ def test_label_studio_takes_its_token_and_calls_loopback_only(stack: Settings) -
         assert "reserved network address" in refused.text
         passed = client.post("/api/webhooks/", json={**hook, "url": f"{stack.service_url}/hook"})
         assert "reserved network address" not in passed.text
+
+
+def test_a_container_of_label_studio_makes_its_admin_and_prints_a_token(
+    stack: Settings, tmp_path: Path
+) -> None:
+    place = labelstudio.installation()
+    (tmp_path / "labelstudio").mkdir()
+    (blank,) = (place / "share" / "rounds").glob("label_studio-*.sqlite3")
+    shutil.copy(blank, tmp_path / "labelstudio" / "label_studio.sqlite3")
+    prepare_home(tmp_path)
+    env = labelstudio.environment(tmp_path, "http://127.0.0.1:1") | {
+        "LABELSTUDIO_ADMIN_EMAIL": "head@hospital.example",
+        "LABELSTUDIO_ADMIN_PASSWORD": secrets.token_hex(12),
+    }
+
+    def run(*arguments: str) -> str:
+        command: list[str | Path] = [place / "bin" / "python", "-I", labelstudio.BOOTSTRAP, *arguments]
+        return subprocess.check_output(command, env=env, stderr=subprocess.DEVNULL).decode()
+
+    assert run() == ""
+    lasts = labelstudio.expires_at(run("token", "300")) - time.time()
+    assert timedelta(days=299) < timedelta(seconds=lasts) <= timedelta(days=300)
+    with pytest.raises(subprocess.CalledProcessError):
+        run("tokens")
 
 
 def test_nobody_signs_up_to_label_studio_without_an_invitation(stack: Settings) -> None:

@@ -15,6 +15,9 @@ from rounds.audits import service as audits
 from rounds.batches import service as batches
 from rounds.batches import store as batch_store
 from rounds.batches.store import Batch
+from rounds.cases import choosing
+from rounds.cases import store as cases
+from rounds.cases.model import NewCase
 from rounds.checks import service as checks
 from rounds.checks.model import Finding, Reason, Verdict
 from rounds.db import Connection, connect
@@ -28,6 +31,7 @@ from rounds.people.model import Person, Role
 from rounds.settings import Settings
 
 OPERATOR = "operator"
+FLOW = "flow:ingest"
 GOOD = Finding(Verdict.PASS)
 BAD = Finding(Verdict.FAIL, (Reason.BOUNDARY,), (3,), "too wide")
 STAFF = {
@@ -146,6 +150,47 @@ def add_cases(conn: Connection, count: int) -> None:
         ).fetchone()
         assert row is not None
         labels.create(conn, row["id"], "lesion")
+
+
+def take_in(
+    conn: Connection,
+    study: str | None,
+    *,
+    step: float = 2.5,
+    height: float = 300.0,
+    sharpness: str = "soft",
+    patient: str = "p",
+    replaces: tuple[int, ...] = (),
+    shape: tuple[int, int, int] | None = None,
+    slices: tuple[str, ...] = (),
+) -> int:
+    """Take a series of a study in as ingest does, steps and height in mm, and return its case."""
+    count = round(height / step)
+    case = NewCase(
+        series_key=secrets.token_hex(16),
+        patient=patient,
+        site="north",
+        manufacturer="m",
+        scanner="s",
+        source_slices=count,
+        source_spacing=(step, 0.7, 0.7),
+        spacing=(2.5, 0.7, 0.7),
+        shape=shape or (count, 5, 5),
+        affine=((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 2.5, 0.0), (0.0, 0.0, 0.0, 1.0)),
+        thickness=step,
+        lung_hu=None,
+        volume="v",
+        slices=slices,
+        dicom="d",
+        policy_version="3",
+        study=study,
+        sharpness=sharpness,
+    )
+    case_id = cases.accept(conn, case, ("lesion", "lung"), FLOW)
+    assert case_id is not None
+    cases.remember_release(conn, case_id, (), replaces, count)
+    choosing.settle(conn, case_id, FLOW)
+    return case_id
 
 
 def refused(conn: Connection, says: str, statement: str, parameters: Any = None) -> None:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from rounds.cases.model import CaseUnknown
 from rounds.db import Connection
 from rounds.imaging.choice import Candidate, Kernel, best_of, why
+from rounds.trail.reason import worded
 from rounds.trail.store import record
 
 BY_RULE = "flow:"
-MAX_REASON = 500
 
 
 class NoChoice(Exception):
-    """The case cannot be chosen, or no reason was given."""
+    """The case cannot be chosen, or another was meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,15 @@ def settle(conn: Connection, case_id: int, actor: str) -> None:
         _choose(conn, standing, best, reason, actor)
 
 
-def choose(conn: Connection, case_id: int, actor: str, because: str) -> int | None:
+def choose(
+    conn: Connection, case_id: int, actor: str, because: str, instead_of: int | None = None
+) -> int | None:
     """Make a case the one to read of its study, whatever the rule says, in the caller's transaction.
 
-    Return the case that was chosen before, or None; labels of it that have begun go on. Raise CaseUnknown or NoChoice.
+    Return the case that was chosen before, or None; labels of it that have begun go on. `instead_of` is the one that
+    the person saw chosen. Raise CaseUnknown, ReasonMissing or NoChoice.
     """
-    reason = " ".join(because.split())
-    if not reason or len(reason) > MAX_REASON:
-        raise NoChoice(f"say why, in at most {MAX_REASON} characters: the trail keeps it")
+    reason = worded(because)
     patient, study = _study_of(conn, case_id)
     if study is None:
         raise NoChoice(f"the study of case {case_id} is not known, so the case is read in any event")
@@ -84,8 +85,22 @@ def choose(conn: Connection, case_id: int, actor: str, because: str) -> int | No
     if wanted.replaced:
         raise NoChoice(f"case {case_id} was replaced by a later one of the same series: choose that")
     standing = next((one for one in found if one.chosen), None)
+    if instead_of is not None and standing is not None and standing.case_id != instead_of:
+        raise NoChoice(f"case {standing.case_id} was chosen meanwhile: load the page again")
     _choose(conn, standing, wanted, reason, actor)
     return standing.case_id if standing is not None and standing.case_id != case_id else None
+
+
+def by_rule(conn: Connection, case_id: int) -> tuple[int, str] | None:
+    """Return which case of a case's study the rule would choose, and why; None where there is nothing to choose."""
+    row = conn.execute("SELECT patient_id, study FROM cases WHERE id = %s", (case_id,)).fetchone()
+    if row is None or row["study"] is None:
+        return None
+    eligible = [one for one in _series(conn, row["patient_id"], row["study"]) if not one.replaced]
+    if not eligible:
+        return None
+    best, reason = _best(eligible)
+    return best.case_id, reason
 
 
 def _study_of(conn: Connection, case_id: int) -> tuple[str, str | None]:

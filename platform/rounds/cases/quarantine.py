@@ -11,17 +11,12 @@ from rounds.imaging.refusal import Reason
 from rounds.labels import service as labels
 from rounds.labels import store as label_store
 from rounds.labels.model import Stage
+from rounds.trail.reason import worded
 from rounds.trail.store import record
-
-MAX_REASON = 500
 
 
 class NotReleasable(Exception):
     """The scan cannot be released, whatever the reason given."""
-
-
-class ReasonMissing(Exception):
-    """Releasing and discarding need a reason."""
 
 
 def release(conn: Connection, number: int, actor: str, why: str) -> Quarantined:
@@ -33,12 +28,12 @@ def release(conn: Connection, number: int, actor: str, why: str) -> Quarantined:
     obstacle = obstacle_to_release(conn, found) if found.state == "held" else ""
     if obstacle:
         raise NotReleasable(f"{obstacle} {sentence(found.reason)}")
-    return holding.decide(conn, number, "released", actor, _worded(why))
+    return holding.decide(conn, number, "released", actor, worded(why))
 
 
 def discard(conn: Connection, number: int, actor: str, why: str) -> Quarantined:
     """Give a held scan up, in the caller's transaction; a flow removes what is kept of it."""
-    return holding.decide(conn, number, "discarded", actor, _worded(why))
+    return holding.decide(conn, number, "discarded", actor, worded(why))
 
 
 def obstacle_to_release(conn: Connection, found: Quarantined) -> str:
@@ -79,18 +74,3 @@ def row_of(found: Quarantined) -> dict[str, Any]:
         "case": found.case_id,
         "since": f"{found.created_at:%Y-%m-%d %H:%M}",
     }
-
-
-def _worded(why: str) -> str:
-    text = " ".join(why.split())
-    if not text:
-        raise ReasonMissing("say why, in a few words: the trail keeps it")
-    if len(text) > MAX_REASON:
-        raise ReasonMissing(f"the reason is longer than {MAX_REASON} characters: say it shorter")
-    return text
-
-
-def names(conn: Connection) -> dict[str, str]:
-    """Return what people are called, by how the trail names them."""
-    found = conn.execute("SELECT id, name FROM people").fetchall()
-    return {f"person:{row['id']}": row["name"] for row in found}

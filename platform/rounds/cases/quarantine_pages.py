@@ -1,7 +1,7 @@
 """The quarantine page: engineers look at refused scans, release and discard them; nothing of the patient is here."""
 
 import logging
-from typing import Annotated
+from typing import Annotated, Literal
 
 import httpx
 from fastapi import APIRouter, Form, Query, Request
@@ -11,16 +11,16 @@ from rounds import orchestration
 from rounds.cases import holding, quarantine
 from rounds.cases.holding import STATES
 from rounds.orchestration import FlowUnavailable
-from rounds.people.model import Role
-from rounds.people.views import require_any
+from rounds.people.store import names
+from rounds.people.views import STEWARDS, require_any
 from rounds.settings import NotRunning, Settings
+from rounds.trail.reason import MAX_REASON
 from rounds.trail.store import history
 from rounds.web.identity import Conn, Reader, Running
 from rounds.web.pages import go, page
 
 router = APIRouter(prefix="/quarantine", include_in_schema=False)
 logger = logging.getLogger(__name__)
-Why = Annotated[str, Form()]
 
 
 @router.get("")
@@ -32,7 +32,7 @@ def listing(
     before: int | None = None,
 ) -> HTMLResponse:
     """Show the scans in one state, newest first, a page at a time."""
-    require_any(reader, Role.ENGINEER, Role.ADMIN)
+    require_any(reader, *STEWARDS)
     found = holding.listing(conn, state, before)
     older = found[-1].id if len(found) == holding.PAGE else None
     return page(
@@ -49,7 +49,7 @@ def listing(
 @router.get("/{number}")
 def look(number: int, request: Request, conn: Conn, reader: Reader) -> HTMLResponse:
     """Show one scan: what is wrong, its geometry, what was done, and what can be done."""
-    require_any(reader, Role.ENGINEER, Role.ADMIN)
+    require_any(reader, *STEWARDS)
     found = holding.get(conn, number)
     return page(
         request,
@@ -59,31 +59,26 @@ def look(number: int, request: Request, conn: Conn, reader: Reader) -> HTMLRespo
         sentence=quarantine.sentence(found.reason),
         obstacle=quarantine.obstacle_to_release(conn, found),
         events=history(conn, "scan", number),
-        names=quarantine.names(conn),
-        longest=quarantine.MAX_REASON,
+        names=names(conn),
+        longest=MAX_REASON,
     )
 
 
-@router.post("/{number}/release")
-def release(
-    number: int, request: Request, conn: Conn, reader: Reader, running: Running, why: Why = ""
+@router.post("/{number}/{decision}")
+def decide(
+    number: int,
+    decision: Literal["release", "discard"],
+    request: Request,
+    conn: Conn,
+    reader: Reader,
+    running: Running,
+    why: Annotated[str, Form()] = "",
 ) -> Response:
-    """Let a scan go on over its refusal."""
-    require_any(reader, Role.ENGINEER, Role.ADMIN)
+    """Let a scan go on over its refusal, or give it up."""
+    require_any(reader, *STEWARDS)
+    carry = quarantine.release if decision == "release" else quarantine.discard
     with conn.transaction():
-        quarantine.release(conn, number, reader.actor, why)
-    _ask(running.settings, number)
-    return go(request, f"/quarantine/{number}")
-
-
-@router.post("/{number}/discard")
-def discard(
-    number: int, request: Request, conn: Conn, reader: Reader, running: Running, why: Why = ""
-) -> Response:
-    """Give a scan up."""
-    require_any(reader, Role.ENGINEER, Role.ADMIN)
-    with conn.transaction():
-        quarantine.discard(conn, number, reader.actor, why)
+        carry(conn, number, reader.actor, why)
     _ask(running.settings, number)
     return go(request, f"/quarantine/{number}")
 

@@ -4,12 +4,13 @@ The file has one key a line in hexadecimal: the current one first, which makes e
 newest first, by which patients and series of earlier days are recognised.
 """
 
-import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rounds.imaging.pseudonyms import KEY_BYTES, key_id
+from rounds.private import make_private, write_private
 from rounds.settings import Settings
 
 MAX_KEYS = 100
@@ -46,7 +47,8 @@ def key_ring(settings: Settings) -> KeyRing:
     """Read `ROUNDS_PSEUDONYM_KEY_FILE` or `<home>/pseudonym.key`; make it when there is none. Raise KeyUnusable."""
     path = _path(settings)
     if not path.exists():
-        _make(path)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path, _lines([secrets.token_bytes(KEY_BYTES)]))
     try:
         keys = tuple(bytes.fromhex(line) for line in path.read_text().split())
     except (OSError, ValueError) as error:
@@ -75,12 +77,7 @@ def renew(settings: Settings, forget: bool = False) -> KeyRing:
     try:
         for stale in path.parent.glob(f".{path.name}.*"):  # of a process that was killed: they hold keys
             stale.unlink(missing_ok=True)
-        draft = _draft(path, renewed.keys)
-        try:
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-        _settled(path.parent)
+        write_private(path, _lines(renewed.keys))
     except OSError as error:
         raise KeyUnusable(
             "the key file cannot be changed from here: write a new key (openssl rand -hex 32) as its first line by hand"
@@ -92,32 +89,5 @@ def _path(settings: Settings) -> Path:
     return settings.pseudonym_key_file or settings.home / "pseudonym.key"
 
 
-def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = _draft(path, (secrets.token_bytes(KEY_BYTES),))
-    try:
-        os.link(draft, path)  # fails if another process was first: one key only
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    _settled(path.parent)
-
-
-def _draft(path: Path, keys: tuple[bytes, ...]) -> Path:
-    """Write keys into a file beside `path`, 0600, on the disk before it is anybody's."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write("".join(f"{key.hex()}\n" for key in keys))
-        file.flush()
-        os.fsync(file.fileno())
-    return draft
-
-
-def _settled(folder: Path) -> None:
-    """Bring a folder's names to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _lines(keys: Iterable[bytes]) -> str:
+    return "".join(f"{key.hex()}\n" for key in keys)

@@ -22,6 +22,7 @@ from typing import Any
 
 from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_header
 from rounds.inbox.model import Pile, Standing
+from rounds.private import sync, write_private
 
 _CLASS, _INSTANCE, _STUDY, _SERIES, _COUNT = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00201209
 _TAGS = frozenset({_CLASS, _INSTANCE, _STUDY, _SERIES, _COUNT})
@@ -98,7 +99,7 @@ class Inbox:
         count = expected or who.count
         try:
             draft.chmod(0o600)
-            _sync(draft)
+            sync(draft)
             with self._locked(fcntl.LOCK_SH):
                 folder = self.root / "open" / key
                 known = self._about(key)
@@ -108,7 +109,7 @@ class Inbox:
                 if (folder / name).exists():
                     return False
                 draft.rename(folder / name)
-                _sync(folder)
+                sync(folder)
         except OSError as error:
             raise NoRoom("the slice could not be written") from error
         finally:
@@ -310,21 +311,8 @@ def _content(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _write(path: Path, data: object) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(data, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_private(path, json.dumps(data))
 
 
 def _read(path: Path) -> Any:

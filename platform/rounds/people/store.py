@@ -68,6 +68,11 @@ def by_id(conn: Connection, person_id: int) -> Person:
     return _person(row)
 
 
+def names(conn: Connection) -> dict[str, str]:
+    """Return what people are called, by how the trail names them."""
+    return {f"person:{row['id']}": row["name"] for row in conn.execute("SELECT id, name FROM people")}
+
+
 def log_in(conn: Connection, email: str, password: str, lifetime: timedelta = timedelta(hours=12)) -> str:
     """Return a new bearer token; raise WrongPassword without telling which of the two is wrong."""
     row = conn.execute(

@@ -3,6 +3,8 @@
 from rounds.people.model import NotAllowed, Person, Role
 
 OVERSEERS = (Role.SENIOR, Role.QA, Role.ENGINEER, Role.ADMIN)
+STEWARDS = (Role.ENGINEER, Role.ADMIN)
+"""Who decides about scans: what is let in, which series of a study is read."""
 
 
 def oversees(person: Person) -> bool:

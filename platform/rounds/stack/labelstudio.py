@@ -11,11 +11,12 @@ from typing import Any
 
 import httpx
 
+from rounds.private import write_private
 from rounds.settings import REPOSITORY
 from rounds.stack.health import PartFailed, answer
 from rounds.stack.ports import LOOPBACK
 from rounds.stack.processes import NO_WAY_OUT, Process, neutral_environment, open_log, spawn
-from rounds.stack.state import secret, secret_path, write_private
+from rounds.stack.state import secret, secret_path
 
 BOOTSTRAP = Path(__file__).with_name("labelstudio_bootstrap.py")
 ADMIN_EMAIL = "admin@localhost"
@@ -142,7 +143,7 @@ def _bootstrap(home: Path, place: Path, env: dict[str, str], log: Path) -> None:
     wanted = {"email": ADMIN_EMAIL, "password": password(home), "token_days": TOKEN_DAYS}
     with open_log(log) as errors:
         result = subprocess.run(
-            [place / "bin" / "python", "-I", BOOTSTRAP],
+            [place / "bin" / "python", "-I", BOOTSTRAP, "--state-folder"],
             input=json.dumps(wanted).encode(),
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -1,7 +1,9 @@
-"""Run by Label Studio's own python: migrate its database, make the admin and the organisation, issue a token.
+"""Run by Label Studio's own python: migrate its database, make the admin and the organisation, issue tokens.
 
-Reads one JSON object on stdin: `email`, `password`, `token_days`. Writes one as the last line of stdout: `token`.
-With `--blank` it only makes the empty migrated database that later state folders start from, as `make setup` does.
+`--state-folder` reads one JSON object on stdin (`email`, `password`, `token_days`) and writes one as the last line of
+stdout (`token`). `--blank` only makes the empty migrated database that later state folders start from, as `make setup`
+does. In a container of its own, without arguments, it migrates the database that the environment names and sees to the
+admin; `token DAYS` prints a token and nothing else on stdout.
 Imports nothing of Rounds, as that is not installed there; Label Studio's modules are found at run time.
 """
 
@@ -12,23 +14,43 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 
-def main() -> None:
-    """Bring the database at LABEL_STUDIO_BASE_DATA_DIR to where gunicorn can serve it."""
-    if sys.argv[1:] == ["--blank"]:
-        _make_blank()
-        return
-    wanted = json.load(sys.stdin)
+def main(arguments: list[str]) -> None:
+    """Bring the database to where gunicorn can serve it, in the way that the arguments name."""
+    match arguments:
+        case ["--blank"]:
+            _make_blank()
+        case ["--state-folder"]:
+            _serve_state_folder(json.load(sys.stdin))
+        case ["token", days]:
+            print(_token(_known_admin(), int(days)))
+        case []:
+            _known_admin(migrate=True)
+        case _:
+            sys.exit("give nothing, token DAYS, --state-folder or --blank")
+
+
+def _serve_state_folder(wanted: dict[str, Any]) -> None:
     database = _prepare_database()
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA journal_mode=wal")
     admin = _admin(wanted["email"], wanted["password"])
     print(json.dumps({"token": _token(admin, wanted["token_days"])}))
+
+
+def _known_admin(*, migrate: bool = False) -> Any:
+    """Return the admin that the environment names, made where missing; what Django prints goes to stderr."""
+    with redirect_stdout(sys.stderr):
+        _load_django()
+        if migrate:
+            _migrate(verbosity=1)
+        return _admin(os.environ["LABELSTUDIO_ADMIN_EMAIL"], os.environ["LABELSTUDIO_ADMIN_PASSWORD"])
 
 
 def _make_blank() -> None:
@@ -49,7 +71,7 @@ def _prepare_database() -> Path:
         shutil.copyfile(blank, database.with_suffix(".partial"))
         database.with_suffix(".partial").replace(database)
     _load_django()
-    _migrate()
+    _migrate(verbosity=0)
     if fresh and not blank.exists():
         _keep_blank(database, blank)
     return database
@@ -61,8 +83,9 @@ def _load_django() -> None:
     importlib.import_module("django").setup()
 
 
-def _migrate() -> None:
-    importlib.import_module("django.core.management").call_command("migrate", verbosity=0, interactive=False)
+def _migrate(verbosity: int) -> None:
+    management = importlib.import_module("django.core.management")
+    management.call_command("migrate", verbosity=verbosity, interactive=False)
 
 
 def _keep_blank(database: Path, blank: Path) -> None:
@@ -101,9 +124,9 @@ def _admin(email: str, password: str) -> Any:
 
 def _token(user: Any, days: int) -> str:
     kind = importlib.import_module("jwt_auth.models").LSAPIToken
-    short = type("ShortToken", (kind,), {"lifetime": timedelta(days=days)})
-    return str(short.for_user(user).get_full_jwt())  # type: ignore[attr-defined]
+    dated = type("DatedToken", (kind,), {"lifetime": timedelta(days=days)})
+    return str(dated.for_user(user).get_full_jwt())  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -26,6 +26,7 @@ from rounds.stack.state import (
 )
 
 PATIENCE = 20.0  # seconds that a running part may be too busy to answer before it counts as hung
+TRIES = 4  # ports that a part is started on: so many stacks may start at one moment
 
 Report = Callable[[str, str], None]
 
@@ -128,23 +129,25 @@ class _Starter:
             return False
         known = self._known()
         try:
-            wait_until_up(part.name, lambda: part.probe(known), record.process, self._log(part), PATIENCE)
+            self._wait(part, record, lambda: part.probe(known), PATIENCE)
         except PartFailed:
             return False
         return True
 
     def _start(self, part: Part, old: PartRecord) -> None:
-        """Start a part; once more on another port when somebody took the chosen one in the meantime."""
-        try:
-            self._start_once(part, old)
-        except PartFailed:
-            failed = self.state.parts[part.name]
-            _stop(part, failed, None)  # a slow one would go on beside the next, unknown to anybody
-            port = failed.port
-            if port is None or ports.is_free(port):
-                raise
-            self.report(part.name, f"port {port} was taken meanwhile")
-            self._start_once(part, PartRecord())
+        """Start a part; on another port each time that somebody took the chosen one in the meantime."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._start_once(part, old)
+                return
+            except PartFailed:
+                failed = self.state.parts[part.name]
+                _stop(part, failed, None)  # a slow one would go on beside the next, unknown to anybody
+                port = failed.port
+                if not left or port is None or ports.is_free(port):
+                    raise
+                self.report(part.name, f"port {port} was taken meanwhile")
+                old = PartRecord()
 
     def _start_once(self, part: Part, old: PartRecord) -> None:
         self.report(part.name, "starting")
@@ -156,11 +159,14 @@ class _Starter:
         record = PartRecord(port=port, process=process, started_by_us=True, needed=self._needed(part))
         known = self._save(part, record)
         first = part.answers or part.probe
-        wait_until_up(part.name, lambda: first(known), process, log, part.timeout)
+        self._wait(part, record, lambda: first(known), part.timeout)
         part.prepare(known, log)
-        version = wait_until_up(part.name, lambda: part.probe(known), process, log, part.timeout)
+        version = self._wait(part, record, lambda: part.probe(known), part.timeout)
         self._save(part, replace(record, version=version))
         self.report(part.name, "up")
+
+    def _wait(self, part: Part, record: PartRecord, probe: Callable[[], str], seconds: float) -> str:
+        return wait_until_up(part.name, probe, record.process, self._log(part), seconds, record.port)
 
     def _free_port(self, part: Part, old: PartRecord) -> int | None:
         """Choose the port of last time or the usual one, else one near it; called with the lock held."""
@@ -221,7 +227,8 @@ def _filled(part: Part) -> Iterable[str]:
 def _ask(part: Part, settings: Settings, record: PartRecord | None) -> PartStatus:
     last = record or PartRecord()
     url = public(getattr(settings, part.setting))
-    if url is None or (last.process is not None and not alive(last.process)):
+    gone = last.process is None or not alive(last.process)
+    if url is None or (last.started_by_us and gone):  # whoever answers there now is not ours
         return PartStatus(False, last.version, last.url)
     try:
         return PartStatus(True, part.probe(settings), url)

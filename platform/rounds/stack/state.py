@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rounds.private import write_private
 from rounds.stack.processes import Process
 
 
@@ -75,17 +76,6 @@ def write_state(home: Path, state: StackState) -> None:
     parts = {name: _plain(record) for name, record in state.parts.items()}
     content = {"settings": state.settings, "previous": state.previous, "parts": parts}
     write_private(home / "stack.json", json.dumps(content, indent=2) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a 0600 file in one step: a reader sees the old content or the new, never a part of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def secret_path(home: Path, name: str) -> Path:

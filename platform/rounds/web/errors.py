@@ -18,8 +18,10 @@ from urllib3.exceptions import HTTPError as StoreUnreachable
 
 from rounds.batches.model import IllegalBatchMove
 from rounds.batches.store import UnknownBatch
+from rounds.cases.choosing import NoChoice
 from rounds.cases.holding import AlreadyDecided, UnknownScan
-from rounds.cases.quarantine import NotReleasable, ReasonMissing
+from rounds.cases.model import CaseUnknown
+from rounds.cases.quarantine import NotReleasable
 from rounds.checks.model import BadVerdict
 from rounds.datasets.store import UnknownDataset
 from rounds.labels.model import IllegalMove
@@ -33,6 +35,7 @@ from rounds.people.store import UnknownPerson, WrongPassword
 from rounds.releases.model import NothingToRollBack
 from rounds.releases.store import UnknownModel
 from rounds.settings import NotRunning
+from rounds.trail.reason import ReasonMissing
 from rounds.web.attempts import TooManyAttempts
 from rounds.web.identity import NotLoggedIn
 from rounds.web.pages import page
@@ -52,12 +55,14 @@ STATUS: dict[type[Exception], int] = {
     UnknownDataset: 404,
     UnknownSlice: 404,
     UnknownScan: 404,
+    CaseUnknown: 404,
     NoMaskYet: 404,
     IllegalMove: 409,
     IllegalBatchMove: 409,
     StaleRevision: 409,
     AlreadyDecided: 409,
     NotReleasable: 409,
+    NoChoice: 409,
     NothingToRollBack: 409,
     BadVerdict: 422,
     ReasonMissing: 422,

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
 from rounds.people.model import Person, Role
-from rounds.people.views import oversees
+from rounds.people.views import STEWARDS, oversees
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NOUNS = ("web", "people", "cases", "labels", "checks", "audits", "batches", "datasets", "releases")
@@ -46,7 +46,7 @@ def links(person: Person | None) -> list[tuple[str, str]]:
             ("/datasets", "Datasets"),
             ("/models", "Models"),
         ]
-    if {Role.ENGINEER, Role.ADMIN} & set(person.roles if person else ()):
+    if set(STEWARDS) & set(person.roles):
         found.append(("/quarantine", "Quarantine"))
     return found
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rounds.private import write_private
 from rounds.stack import labelstudio
-from rounds.stack.state import prepare_home, write_private
+from rounds.stack.state import prepare_home
 
 
 def token(expires: float) -> str:

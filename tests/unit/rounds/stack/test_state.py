@@ -13,7 +13,6 @@ from rounds.stack.state import (
     prepare_home,
     read_state,
     secret,
-    write_private,
     write_state,
 )
 
@@ -42,16 +41,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_stack_has_an_empty_state(tmp_path: Path) -> None:
     assert read_state(tmp_path) == StackState()
-
-
-def test_a_private_file_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("old and long")
-    path.chmod(0o644)
-    write_private(path, "new")
-    assert path.read_text() == "new"
-    assert mode(path) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_secret_is_made_once_and_never_twice_the_same(tmp_path: Path) -> None:
