@@ -8,7 +8,7 @@ ARGS ?=
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint bench bench-deid constraints screenshots clean
+.PHONY: help setup demo test test-unit fuzz lint bench bench-deid constraints screenshots clean
 
 help: ## list every target
 	@grep -hE '^[a-zA-Z_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ test: setup ## run every test (ARGS= goes to pytest)
 
 test-unit: setup ## run the unit tests alone, in seconds
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+fuzz: setup ## see what ingest does with files that a fuzzer makes (ARGS='--seconds 300'); findings in build/fuzz
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 lint: setup ## ruff, mypy strict, import rules
 	$(BIN)/ruff check .

@@ -17,11 +17,13 @@ import pytest
 from psycopg.types.json import Jsonb
 from tests.integration.scans import SECRETS, write_series
 from tests.integration.ward import GOOD, STAFF, Ward, hire, own_database
-from tests.unit.rounds.cases.test_export import Mask, ellipsoids, read_seg
+from tests.unit.rounds.cases.test_export import Mask, ellipsoids, frames_read, read_seg
+from tests.unit.rounds.imaging.enhanced_scans import enhanced
+from tests.unit.rounds.imaging.factories import write
 
 from rounds.batches import service as batches
 from rounds.cases import store
-from rounds.cases.archive import unpack
+from rounds.cases.archive import frames_of, unpack
 from rounds.cases.export import MaskUnusable, NothingAccepted, OutUnusable, export
 from rounds.cases.intake import Intake, take_in
 from rounds.cases.model import CaseUnknown, Format
@@ -46,11 +48,13 @@ pytestmark = pytest.mark.stack
 
 @dataclass(frozen=True)
 class Hospital:
-    """A database with a thin case (1.25 mm slices, read at 2.5), a thick one and one that nobody accepted."""
+    """A database with a thin case (1.25 mm slices, read at 2.5), a thick one, one of several multi-frame files, and one
+    that nobody accepted."""
 
     settings: Settings
     thin: int
     thick: int
+    framed: int
     untouched: int
 
     def connect(self) -> Connection:
@@ -82,10 +86,12 @@ def hospital(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
             conn, ObjectStore.from_settings(own), KEY, "north", (-1024, 350), ("lesion", "lobes"), folder
         )
         found = []
-        for index, step in enumerate((1.25, 2.5, 2.5)):
+        for index, step in enumerate((1.25, 2.5, 2.5, 2.5)):
             where = folder / str(index)
             uid = f"1.2.826.0.1.3680043.2.1125.{index + 1}"
             write_series(where, slices=round(150 / step), step=step, series=uid, patient=f"ERIKA-{index}")
+            if index == 2:
+                join_slices(where, uid)
             (series,) = find_series(where).series
             (accepted,) = take_in(intake, series).accepted
             found.append(int(accepted["case"]))
@@ -94,10 +100,22 @@ def hospital(stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for scheme in VALUES:
             with conn.transaction():
                 group_a, group_b = [staff["ann"]], [staff["ben"], staff["bea"]]
-                batch = batches.open_batch(conn, scheme, 2, group_a, group_b, 0.5, "operator")
+                batch = batches.open_batch(conn, scheme, 3, group_a, group_b, 0.5, "operator")
                 batches.start(conn, batch.id, "operator")
             accept_all(built, Ward(conn, staff, batch.id))
         yield built
+
+
+def join_slices(folder: Path, series: str) -> None:
+    """Put the slices of a series into two multi-frame files, every other one into either, the topmost first."""
+    paths = list(folder.iterdir())
+    slices = sorted(map(pydicom.dcmread, paths), key=lambda one: -float(one.ImagePositionPatient[2]))
+    for path in paths:
+        path.unlink()
+    for start in (0, 1):
+        made = enhanced(slices[start::2], name=f"{series}.900{start}")
+        made.SeriesInstanceUID = series
+        write(folder / f"frames-{start}.dcm", made)
 
 
 def accept_all(hospital: Hospital, ward: Ward) -> None:
@@ -138,6 +156,25 @@ def test_nothing_was_moved_where_readers_saw_the_slices_as_scanned(
         assert np.array_equal(read, hospital.drawn(hospital.thick, one.scheme))
         assert one.source_ml == pytest.approx(one.reading_ml, rel=1e-5)
         assert one.algorithm == "manual"
+
+
+def test_a_mask_of_several_multi_frame_files_names_the_frames_of_each(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    with hospital.connect() as conn:
+        frames = frames_of(hospital.objects.get(store.get(conn, hospital.framed).dicom))
+    assert frames is not None
+    assert {file for file, _ in frames} == {0, 1}
+    words = "--format", "dicom-seg", "--with-source", "--json", "--out", str(tmp_path)
+    done = rounds(hospital.settings, "cases", "export", str(hospital.framed), *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [one["scheme"] for one in told] == ["lesion", "lobes"]
+    sources = [pydicom.dcmread(path) for path in sorted((tmp_path / "source").iterdir())]
+    for one in told:
+        drawn = hospital.drawn(hospital.framed, one["scheme"])
+        read = frames_read(Path(one["path"]).read_bytes(), sources, frames, drawn.shape)
+        assert np.array_equal(read, drawn)
 
 
 def test_thin_slices_get_the_mask_back_in_all_three_formats_alike(hospital: Hospital, tmp_path: Path) -> None:
@@ -247,7 +284,7 @@ def test_mask_that_does_not_fit_its_scheme_is_refused(hospital: Hospital, tmp_pa
 
 def test_command_lists_as_before_and_exports(hospital: Hospital, tmp_path: Path) -> None:
     listed = rounds(hospital.settings, "cases", "--json")
-    assert [one["case"] for one in json.loads(listed.stdout)] == [1, 2, 3]
+    assert [one["case"] for one in json.loads(listed.stdout)] == [1, 2, 3, 4]
     out = tmp_path / "out"
     done = rounds(hospital.settings, "cases", "export", "1", "--format", "nifti", "--out", str(out), "--json")
     assert done.returncode == 0, done.stderr
@@ -255,9 +292,9 @@ def test_command_lists_as_before_and_exports(hospital: Hospital, tmp_path: Path)
     assert [Path(one["path"]).name for one in told] == ["case-1-lesion.nii.gz", "case-1-lobes.nii.gz"]
     mask, _ = decode_mask(Path(told[0]["path"]).read_bytes())
     assert mask.shape == tuple(told[0]["shape"])
-    failed = rounds(hospital.settings, "cases", "export", "3", "--format", "nrrd", "--out", str(out))
+    failed = rounds(hospital.settings, "cases", "export", "4", "--format", "nrrd", "--out", str(out))
     assert failed.returncode == 1
-    assert failed.stderr.startswith("rounds: case 3 has no accepted label")
+    assert failed.stderr.startswith("rounds: case 4 has no accepted label")
     assert len(failed.stderr.splitlines()) == 1
 
 

@@ -30,6 +30,11 @@ END, END64 = b"PK\x05\x06", b"PK\x06\x06"
 END_BYTES = 22
 ENTRY_BYTES = 400  # what one entry takes in an archive's directory, generously
 _ENCRYPTED = 0x1
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(RuntimeError, ValueError, LookupError, ArithmeticError),
+)
+"""What zipfile raises for archives that are broken, or made in a way that it lacks."""
 
 
 @dataclass(frozen=True)
@@ -198,19 +203,14 @@ def _unpack(
     try:
         _refuse_directory(archive, taken.limits)
         with zipfile.ZipFile(archive) as opened_zip:
-            entries = [entry for entry in opened_zip.infolist() if not entry.is_dir()]
+            entries = [entry for entry in opened_zip.infolist() if not entry.filename.endswith("/")]
             _judge(entries, archive.stat().st_size, room, taken)
             for entry in entries:
                 path = room / f"{taken.entry():06d}{_suffix(entry.filename)}"
                 names[path] = f"{told}!/{entry.filename}"
                 if not _written(opened_zip, entry, path, taken):
                     broken.append(path)
-    except (
-        zipfile.BadZipFile,
-        RuntimeError,
-        OSError,
-        ValueError,
-    ) as error:  # zipfile's own, for what it lacks
+    except (*_BROKEN, OSError) as error:
         raise Damaged("the archive cannot be read") from error
 
 
@@ -269,7 +269,7 @@ def _written(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, taken
                 return False
             with archive.open(entry) as packed:
                 _pour(packed, target, entry, taken)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError):
+        except _BROKEN:
             return False
     return True
 

@@ -8,6 +8,8 @@ _BARE = {0x01, *range(0xD0, 0xD8)}
 _SCAN = {0xDA, 0xD9}
 _J2K = b"\xff\x4f\xff\x51"
 _JP2 = b"\x00\x00\x00\x0cjP  "
+_BITS = range(2, 17)
+"""Of a sample (T.81 table B.2). Decoders have died of more."""
 
 JPEG_SYNTAXES = "1.2.840.10008.1.2.4."
 """JPEG, JPEG-LS, JPEG 2000 and their kin; other compressed syntaxes (RLE) have no size of their own."""
@@ -20,7 +22,8 @@ class BadCodestream(Exception):
 def declared_size(data: bytes) -> tuple[int, int, int]:
     """Return (rows, columns, components) as a JPEG, JPEG-LS or JPEG 2000 codestream declares them.
 
-    Follows ISO/IEC 10918-1 B.2, 14495-1 C.2 and 15444-1 A.5.1. Raise BadCodestream.
+    Follows ISO/IEC 10918-1 B.2, 14495-1 C.2 and 15444-1 A.5.1. Raise BadCodestream, also for a header that contradicts
+    itself or declares samples of more than 16 bits.
     """
     try:
         if data[:2] == _START:
@@ -45,7 +48,9 @@ def _of_jpeg(data: bytes) -> tuple[int, int, int]:
         elif marker in _BARE:
             at += 2
         elif marker in _FRAMES:
-            rows, columns, components = struct.unpack_from(">HHB", data, at + 5)
+            length, bits, rows, columns, components = struct.unpack_from(">HBHHB", data, at + 2)
+            if bits not in _BITS or length != 8 + 3 * components:
+                raise BadCodestream("the compressed pixels are of no known kind")
             return rows, columns, components
         elif marker in _SCAN:
             raise BadCodestream("the pixels begin before their size")
@@ -57,7 +62,9 @@ def _of_jpeg(data: bytes) -> tuple[int, int, int]:
 def _of_jpeg_2000(data: bytes, at: int) -> tuple[int, int, int]:
     """Read the SIZ segment; an image that does not begin at the origin is no slice."""
     width, height, left, top = struct.unpack_from(">LLLL", data, at + 4)
-    (components,) = struct.unpack_from(">H", data, at + 36)
+    components, bits = struct.unpack_from(">HB", data, at + 36)
+    if (bits & 0x7F) + 1 > max(_BITS):
+        raise BadCodestream("the samples have more than 16 bits")
     if left or top:
         raise BadCodestream("the image does not begin at its origin")
     return height, width, components

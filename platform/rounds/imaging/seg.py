@@ -54,10 +54,6 @@ class Origin:
     model: str | None = None
 
 
-class SeveralFiles(Exception):
-    """The source is several multi-frame files."""
-
-
 def encode_seg(
     mask: npt.NDArray[np.uint8],
     headers: Sequence[FileDataset],
@@ -67,11 +63,12 @@ def encode_seg(
 ) -> bytes:
     """Write a mask (z, y, x) on the grid of the slices `headers`, which are in the same order.
 
-    If the slices are frames of one multi-frame file, `frames` names each one's file and its index there. The same mask
-    of the same origin gives the same bytes and UIDs. Its dates are those of the study, which are shifted: a true date
-    beside them would tell by how much. Raise NoFrameOfReference or SeveralFiles.
+    If the slices are frames of multi-frame files, `headers` are those files, and `frames` names each slice's file and
+    its index there. The same mask of the same origin gives the same bytes and UIDs. Its dates are those of the study,
+    which are shifted: a true date beside them would tell by how much. Raise NoFrameOfReference.
     """
-    sources = _sources(headers, frames)
+    files = [_tidied(one) for one in headers]
+    sources = files if frames is None else [_of_frames(files, frames)]
     if not sources[0].get("FrameOfReferenceUID"):
         raise NoFrameOfReference(
             "the scan has no frame of reference, which DICOM SEG needs: export as nifti or nrrd"
@@ -104,41 +101,45 @@ def encode_seg(
             content_time="000000",
         )
         if frames is not None:
-            _name_frames(made, [index for _, index in frames])
+            _name_frames(made, files, frames)
         return _written(made, sources[0], _uid("dimensions", sources[0].SeriesInstanceUID, origin))
 
 
-def _sources(headers: Sequence[FileDataset], frames: Sequence[tuple[int, int]] | None) -> list[Dataset]:
-    """Return what the writer is to see as the source: the slices, or one file with the frames that are slices."""
-    tidied = [_tidied(one) for one in headers]
-    if frames is None:
-        return tidied
-    if len(tidied) > 1:
-        raise SeveralFiles(
-            "the scan is several multi-frame files, which one DICOM SEG cannot name: export as nifti or nrrd"
-        )
-    return [_of_frames(tidied[0], [index for _, index in frames])]
+def _of_frames(files: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> Dataset:
+    """Return what the writer is to see as the source: one multi-frame header, as if these were the frames of its file.
 
-
-def _of_frames(file: Dataset, frames: Sequence[int]) -> Dataset:
-    """Return a multi-frame header as if its file had these frames alone, with the geometry they share said once."""
-    own = [file.PerFrameFunctionalGroupsSequence[index] for index in frames]
+    The writer takes one such file alone, with the geometry that its frames share said once.
+    """
+    first, _ = frames[0]
+    own = [_groups(files[file], index) for file, index in frames]
     common = Dataset()
-    common.update(file.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in file else {})
+    common.update(_shared_groups(files[first]))
     for macro in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
-        if macro not in common:
-            common[macro] = own[0][macro]
+        common[macro] = own[0][macro]
     made = Dataset()
-    made.update(file)
-    made.file_meta = file.file_meta
+    made.update(files[first])
+    made.file_meta = files[first].file_meta
     made.add_new(0x52009229, "SQ", [common])
     made.add_new(0x52009230, "SQ", own)
     made.add_new(0x00280008, "IS", len(own))
     return made
 
 
-def _name_frames(made: Segmentation, frames: Sequence[int]) -> None:
-    """Number the source's frames as its file does, where the writer has numbered the ones that it saw.
+def _groups(file: Dataset, index: int) -> Dataset:
+    """Return the functional groups of a frame, its own and those that the file says once for all."""
+    groups = Dataset()
+    groups.update(_shared_groups(file))
+    groups.update(file.PerFrameFunctionalGroupsSequence[index])
+    return groups
+
+
+def _shared_groups(file: Dataset) -> Dataset:
+    shared = file.get("SharedFunctionalGroupsSequence") or ()
+    return shared[0] if shared else Dataset()
+
+
+def _name_frames(made: Segmentation, files: Sequence[Dataset], frames: Sequence[tuple[int, int]]) -> None:
+    """Name the files and number their frames, where the writer has numbered the ones of the file that it saw.
 
     The writer gives frames of several segments one and the same item.
     """
@@ -147,8 +148,21 @@ def _name_frames(made: Segmentation, frames: Sequence[int]) -> None:
         for derivation in group.get("DerivationImageSequence") or ():
             for item in derivation.SourceImageSequence:
                 if id(item) not in named:
-                    item.ReferencedFrameNumber = frames[int(item.ReferencedFrameNumber) - 1] + 1
+                    file, index = frames[int(item.ReferencedFrameNumber) - 1]
+                    item.update(_reference(files[file]))
+                    item.ReferencedFrameNumber = index + 1
                     named.add(id(item))
+    used = sorted({file for file, _ in frames})
+    (series,) = made.ReferencedSeriesSequence
+    series.ReferencedInstanceSequence = [_reference(files[file]) for file in used]
+
+
+def _reference(file: Dataset) -> Dataset:
+    """Return an item that names a file (PS3.3 10.8)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = file.SOPClassUID
+    item.ReferencedSOPInstanceUID = file.SOPInstanceUID
+    return item
 
 
 def _tidied(header: FileDataset) -> Dataset:

@@ -12,6 +12,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import UID
+from pydicom.valuerep import PersonName
 
 from rounds.imaging.dicom import (
     ENHANCED_CLASSES,
@@ -197,7 +198,7 @@ def read_slice_header(path: Path) -> SliceHeader:
 
 def _header(path: Path, dataset: FileDataset) -> SliceHeader:
     meta = getattr(dataset, "file_meta", None)
-    sop_class = _text(dataset, "SOPClassUID") or str(_value(meta, "MediaStorageSOPClassUID") or "")
+    sop_class = _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
     return SliceHeader(
         path=path,
         series_uid=intern(_text(dataset, "SeriesInstanceUID")),
@@ -207,7 +208,7 @@ def _header(path: Path, dataset: FileDataset) -> SliceHeader:
         frame_of_reference=intern(_text(dataset, "FrameOfReferenceUID")),
         study_date=intern(_text(dataset, "StudyDate")),
         sop_class=intern(sop_class),
-        transfer_syntax=intern(str(_value(meta, "TransferSyntaxUID") or "")),
+        transfer_syntax=intern(_text(meta, "TransferSyntaxUID")),
         modality=intern(_text(dataset, "Modality").upper()),
         image_type=tuple(intern(part.upper()) for part in _texts(dataset, "ImageType")),
         burned_in=_text(dataset, "BurnedInAnnotation").upper() == "YES",
@@ -293,21 +294,23 @@ def _converted(raw: RawDataElement, encodings: tuple[str, ...]) -> object:
     return value
 
 
-def _parts(dataset: FileDataset, keyword: str) -> list[object]:
+def _parts(dataset: object, keyword: str) -> list[object]:
     value = _value(dataset, keyword)
     if value is None:
         return []
+    if isinstance(value, PersonName):  # iterates over its letters
+        return [str(value)]
     if isinstance(value, str | bytes | int | float) or not isinstance(value, Iterable):
         return [value]
     return list(value)
 
 
-def _texts(dataset: FileDataset, keyword: str) -> tuple[str, ...]:
+def _texts(dataset: object, keyword: str) -> tuple[str, ...]:
     parts = [part for part in _parts(dataset, keyword) if isinstance(part, str | UID)]
     return tuple(str(part).strip(" \0") for part in parts)
 
 
-def _text(dataset: FileDataset, keyword: str) -> str:
+def _text(dataset: object, keyword: str) -> str:
     return "\\".join(_texts(dataset, keyword))
 
 

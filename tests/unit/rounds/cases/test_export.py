@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, cast
 
 import nibabel
@@ -17,7 +18,7 @@ import pytest
 import yaml
 from pydicom.dataset import Dataset, FileDataset
 from tests.unit.rounds.imaging.enhanced_scans import enhanced
-from tests.unit.rounds.imaging.factories import slice_of, write, write_series
+from tests.unit.rounds.imaging.factories import SERIES, slice_of, write, write_series
 
 from rounds.cases.archive import Packing, frames_of, unpack
 from rounds.imaging.deid import deidentify
@@ -28,7 +29,7 @@ from rounds.imaging.nifti import encode_mask
 from rounds.imaging.nrrd import NamedValue, encode_nrrd
 from rounds.imaging.resample import READING_STEP_MM
 from rounds.imaging.resample_mask import resample_mask
-from rounds.imaging.seg import NoFrameOfReference, Origin, Segment, SeveralFiles, encode_seg
+from rounds.imaging.seg import NoFrameOfReference, Origin, Segment, encode_seg
 from rounds.imaging.series import find_series
 from rounds.imaging.source import SourceUnusable, frame_headers, read_headers, source_grid
 from rounds.imaging.terms import TERMS, TermMissing, term_of
@@ -181,7 +182,7 @@ def test_seg_of_a_tilted_scan_lies_on_each_slice_where_that_slice_lay(
 
 
 def test_seg_of_a_multi_frame_file_names_the_frames_that_it_shows(tmp_path: Path) -> None:
-    """The file has a scout's frame in front and its slices in no order; a second copy is refused."""
+    """The file has a scout's frame in front and its slices in no order."""
     order = [int(one) for one in np.random.default_rng(5).permutation(16)]
     scans = [slice_of(0), *(slice_of(index) for index in order)]
 
@@ -193,13 +194,7 @@ def test_seg_of_a_multi_frame_file_names_the_frames_that_it_shows(tmp_path: Path
     (stack,) = examine(find_series(tmp_path).series[0]).stacks
     frames = [(0, one.frame or 0) for one in stack.slices]
     assert frames == [(0, order.index(index) + 1) for index in range(16)]
-    with (tmp_path / "packed.zip").open("w+b") as file:
-        packing = Packing(file)
-        for path in stack.files:
-            packing.add(deidentify(path, KEY, "north").data)
-        packing.close(frames)
-        file.seek(0)
-        packed = file.read()
+    packed = packed_files(stack.files, frames)
     assert frames_of(packed) == frames
     headers = read_headers(unpack(packed))
     grid = source_grid(frame_headers(headers, frames))
@@ -207,26 +202,72 @@ def test_seg_of_a_multi_frame_file_names_the_frames_that_it_shows(tmp_path: Path
     mask = ellipsoids(grid.shape)
     data = encode_seg(mask, headers, segments(1, 2), ORIGIN, frames)
     assert data == encode_seg(mask, read_headers(unpack(packed)), segments(1, 2), ORIGIN, frames)
-    assert np.array_equal(frames_read(data, headers[0], frames, mask.shape), mask)
-    with pytest.raises(SeveralFiles, match="nifti or nrrd"):
-        encode_seg(mask, [*headers, *headers], segments(1, 2), ORIGIN, frames)
+    assert np.array_equal(frames_read(data, headers, frames, mask.shape), mask)
 
 
-def frames_read(data: bytes, source: Dataset, frames: list[tuple[int, int]], shape: tuple[int, ...]) -> Mask:
-    """Put the frames of a DICOM SEG back onto the source's frames that they name, with nothing but pydicom."""
+def packed_files(files: Sequence[Path], frames: list[tuple[int, int]]) -> bytes:
+    """Pack de-identified files as an intake does."""
+    with TemporaryFile() as file:
+        packing = Packing(file)
+        for path in files:
+            packing.add(deidentify(path, KEY, "north").data)
+        packing.close(frames)
+        file.seek(0)
+        return file.read()
+
+
+def test_seg_of_several_multi_frame_files_names_each_ones_frames(tmp_path: Path) -> None:
+    """Neighbouring slices lie in different files; two hold a single frame and say its place for all their frames."""
+    parts = [[9, 2, 0, 12, 5, 7], [14, 1, 10, 3, 8, 6, 13, 11], [15], [4]]
+    for number, part in enumerate(parts):
+        made = enhanced([slice_of(index) for index in part], name=f"{SERIES}.{9000 + number}")
+        if len(part) == 1:
+            shared, own = made.SharedFunctionalGroupsSequence[0], made.PerFrameFunctionalGroupsSequence[0]
+            shared.PlanePositionSequence = own.PlanePositionSequence
+            own.PlaneOrientationSequence, own.PixelMeasuresSequence = (
+                shared.PlaneOrientationSequence,
+                shared.PixelMeasuresSequence,
+            )
+            del own.PlanePositionSequence, shared.PlaneOrientationSequence, shared.PixelMeasuresSequence
+        write(tmp_path / f"part-{number}.dcm", made)
+    (stack,) = examine(find_series(tmp_path).series[0]).stacks
+    frames = [(stack.files.index(one.path), one.frame or 0) for one in stack.slices]
+    assert [path.name[5] for path in stack.files] == ["0", "1", "3", "2"]  # as the slices come from below
+    packed = packed_files(stack.files, frames)
+    headers = read_headers(unpack(packed))
+    mask = ellipsoids(source_grid(frame_headers(headers, frames)).shape)
+    assert {frames[z][0] for z in np.flatnonzero(mask.any(axis=(1, 2)))} == {0, 1, 2}
+    data = encode_seg(mask, headers, segments(1, 2), ORIGIN, frames)
+    assert data == encode_seg(mask, read_headers(unpack(packed)), segments(1, 2), ORIGIN, frames)
+    assert np.array_equal(frames_read(data, headers, frames, mask.shape), mask)
+    (series,) = pydicom.dcmread(io.BytesIO(data)).ReferencedSeriesSequence
+    named = [one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence]
+    assert named == [one.SOPInstanceUID for one in headers]
+
+
+def frames_read(
+    data: bytes, sources: Sequence[Dataset], frames: list[tuple[int, int]], shape: tuple[int, ...]
+) -> Mask:
+    """Put the frames of a DICOM SEG back onto the sources' frames that they name, with nothing but pydicom."""
     seg = pydicom.dcmread(io.BytesIO(data))
     bits = np.unpackbits(np.frombuffer(seg.PixelData, dtype=np.uint8), bitorder="little")
     planes = bits[: int(seg.NumberOfFrames) * seg.Rows * seg.Columns].reshape(-1, seg.Rows, seg.Columns)
-    place = {frame + 1: z for z, (_, frame) in enumerate(frames)}
+    (shared,) = seg.SharedFunctionalGroupsSequence  # a value that all frames share stands here instead
+    place = {(sources[file].SOPInstanceUID, frame + 1): z for z, (file, frame) in enumerate(frames)}
+    by_uid = {one.SOPInstanceUID: one for one in sources}
     mask = np.zeros(shape, dtype=np.uint8)
     for plane, group in zip(planes, seg.PerFrameFunctionalGroupsSequence, strict=True):
         (named,) = group.DerivationImageSequence[0].SourceImageSequence
-        assert named.ReferencedSOPInstanceUID == source.SOPInstanceUID
+        source = by_uid[named.ReferencedSOPInstanceUID]
+        assert named.ReferencedSOPClassUID == source.SOPClassUID
         theirs = source.PerFrameFunctionalGroupsSequence[named.ReferencedFrameNumber - 1]
+        if "PlanePositionSequence" not in theirs:
+            (theirs,) = source.SharedFunctionalGroupsSequence
         mine, position = group.PlanePositionSequence[0], theirs.PlanePositionSequence[0]
         assert mine.ImagePositionPatient == position.ImagePositionPatient
-        number = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        mask[place[named.ReferencedFrameNumber]][plane == 1] = number
+        where = group if "SegmentIdentificationSequence" in group else shared
+        number = where.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        mask[place[source.SOPInstanceUID, named.ReferencedFrameNumber]][plane == 1] = number
     return mask
 
 

@@ -101,6 +101,23 @@ def test_paths_that_leave_the_archive_are_refused(tmp_path: Path, name: str) -> 
     assert not list(tmp_path.rglob("out.dcm"))
 
 
+def test_an_entry_whose_name_is_empty_is_refused(tmp_path: Path) -> None:
+    archive = made(tmp_path / "x.zip", good=b"1", xnone=b"2")
+    archive.write_bytes(archive.read_bytes().replace(b"xnone", b"\0none"))
+    assert "outside" in refusal_of(tmp_path, archive)
+
+
+def test_an_entry_that_begins_behind_the_end_does_not_stop_the_others(tmp_path: Path) -> None:
+    sound = write(tmp_path / "in.dcm", slice_of(0))
+    archive = made(tmp_path / "x.zip", **{"a.dcm": b"1", "b.dcm": sound.read_bytes()})
+    data = bytearray(archive.read_bytes())
+    struct.pack_into("<L", data, data.index(b"PK\x01\x02") + 42, len(data) - 10)
+    archive.write_bytes(data)
+    found = found_in(tmp_path, archive)
+    assert len(found.series) == 1
+    assert [one.detail for one in found.unreadable] == ["damaged in its archive"]
+
+
 def test_links_are_refused(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16

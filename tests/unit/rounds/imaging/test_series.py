@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pydicom import config
 from pydicom.dataelem import DataElement
-from tests.unit.rounds.imaging.factories import shared, slice_of, write, write_series
+from tests.unit.rounds.imaging.factories import SERIES, shared, slice_of, write, write_series
 
 from rounds.imaging import dicom
 from rounds.imaging.refusal import Reason
-from rounds.imaging.series import MEDIA_DIRECTORY, find_series
+from rounds.imaging.series import MEDIA_DIRECTORY, find_series, read_slice_header
 
 
 def test_series_are_found_among_other_files_and_counted(tmp_path: Path) -> None:
@@ -101,3 +101,10 @@ def test_the_real_folders_are_read() -> None:
     assert sorted(len(one.slices) for one in found.series) == [131, 148]
     assert found.not_dicom == 3
     assert find_series(shared("dcm-qa-ct")).directories == 3
+
+
+def test_an_identity_that_is_written_as_a_name_is_read_as_text(tmp_path: Path) -> None:
+    """A name iterates over its letters."""
+    path = write(tmp_path / "one.dcm", slice_of(0))
+    path.write_bytes(path.read_bytes().replace(b"\x20\x00\x0e\x00UI", b"\x20\x00\x0e\x00PN"))
+    assert read_slice_header(path).series_uid == SERIES
