@@ -161,7 +161,7 @@ class Archive:
             raise ArchiveFailed(f"the archive does not answer ({type(error).__name__})") from None
         try:
             if answer.status_code == httpx.codes.NOT_FOUND:
-                raise NotThere("the archive answers 404")
+                raise NotThere("the archive answers 404 (is this its DICOMweb address?)")
             if answer.status_code not in (200, 204):
                 raise ArchiveFailed(f"the archive answers {answer.status_code}")
             yield answer

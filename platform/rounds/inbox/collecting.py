@@ -50,6 +50,7 @@ class Collector:
         self._silent = False
         self._since = 0.0
         self._mute = False
+        self._idle = False
         counting.check(receiving)
 
     def run(self, stop: threading.Event) -> None:
@@ -58,6 +59,12 @@ class Collector:
         while not stop.is_set():
             with self._inbox.collecting(self._receiving.quiet_seconds) as ours:
                 self._since = time.time()
+                if not ours and not self._idle:
+                    self._tell(
+                        "another process takes series in, the service or a second receiver: its settings hold,"
+                        " and its log tells what comes of them"
+                    )
+                self._idle = not ours
                 while ours and not stop.wait(pause):
                     self._guarded()
             stop.wait(pause)

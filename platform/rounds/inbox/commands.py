@@ -13,7 +13,7 @@ from rounds.cases.sources import scratch
 from rounds.inbox.collecting import Collector, advice, age
 from rounds.inbox.folders import Inbox, Waiting
 from rounds.inbox.model import Standing, senders_of
-from rounds.inbox.settings import Receiving, load_receiving
+from rounds.inbox.settings import load_receiving
 from rounds.settings import load_settings
 from rounds.terminal import emit, json_option, table
 
@@ -65,8 +65,8 @@ def receive(
         "ae_title": aet, "host": host, "port": port, "archive": archive, "quiet_seconds": quiet
     }  # fmt: skip
     told = {name: value for name, value in told.items() if value is not None}
-    told["senders"] = {**receiving.senders, **dict(_pair(one) for one in senders)}
-    receiving = Receiving.model_validate({**receiving.model_dump(), **told})
+    named = {**receiving.senders, **dict(_pair(one) for one in senders)}
+    receiving = load_receiving(**told, senders=named)
     log_to_stderr()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -85,10 +85,7 @@ def pull(
         archive.close()
     rows = [
         *({"outcome": f"case {a['case']}", "what": f"{a['source_slices']} slices"} for a in done.accepted),
-        *(
-            {"outcome": q["reason"], "what": f"{len(q['files'])} files: {q['detail']}"}
-            for q in done.quarantined
-        ),
+        *({"outcome": q["reason"], "what": q["detail"]} for q in done.quarantined),
         *({"outcome": "not fetched", "what": why} for why in done.failed),
     ]
     title = (

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from rounds.imaging.dicom import MAX_FILE_BYTES
+
+
+class BadReceiving(Exception):
+    """A setting of receiving cannot be understood."""
 
 
 class Receiving(BaseSettings):
@@ -17,7 +21,11 @@ class Receiving(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="ROUNDS_RECEIVE_", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix="ROUNDS_RECEIVE_",
+        env_ignore_empty=True,
+        env_parse_none_str="none",
+        extra="ignore",
+        frozen=True,
     )
 
     senders: dict[str, str] = Field(default_factory=dict)
@@ -37,6 +45,13 @@ class Receiving(BaseSettings):
     authorities: Path | None = None
 
 
-def load_receiving() -> Receiving:
-    """Read the settings anew."""
-    return Receiving()
+def load_receiving(**options: object) -> Receiving:
+    """Read the settings anew, with the options that win over them; raise BadReceiving."""
+    try:
+        return Receiving.model_validate({**Receiving().model_dump(), **options})
+    except SettingsError:
+        raise BadReceiving("""ROUNDS_RECEIVE_SENDERS is not JSON like '{"CT1": "north"}'""") from None
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = "_".join(str(part) for part in wrong["loc"][:1]).upper()
+        raise BadReceiving(f"ROUNDS_RECEIVE_{name}: {wrong['msg'].lower()}") from None
