@@ -76,6 +76,7 @@ def receive(
         receiver = Receiver(receiving, senders_of(receiving.senders), inbox, drafts, logger.info)
         collector = Collector(settings, receiving, logger.info)
         receiver.start()
+        inbox.listens()
         logger.info("%s listens on %s, port %d", receiving.ae_title, receiving.host, receiving.port)
         collecting = threading.Thread(target=collector.run, args=(stop,), daemon=True)
         collecting.start()

@@ -131,11 +131,13 @@ class Inbox:
     ) -> list[Waiting]:
         """Return the series that slices arrived for, oldest first; `quiet` is the quiet period in seconds.
 
-        It counts from `since` at the earliest: while nobody listened, nothing could arrive. `asks` says whether the
-        archive is asked before a quiet series is taken in, `longest` after how many seconds nobody waits for the rest
-        of one. A series that is being taken in fills until that is done, since only then it is known which slices were.
+        It counts from `since` and from the start of a receiver at the earliest: while nobody listened, nothing could
+        arrive. `asks` says whether the archive is asked before a quiet series is taken in, `longest` after how many
+        seconds nobody waits for the rest of one. A series that is being taken in fills until that is done, since only
+        then it is known which slices were.
         """
         found = []
+        since = max(since, float(_read(self.root / "listening") or 0))
         busy = {key for lot in self.takings() for key in lot.series}
         for folder in (self.root / "open").iterdir():
             if not folder.is_dir() or (about := self._about(folder.name)) is None:
@@ -267,6 +269,10 @@ class Inbox:
             else:
                 _write(self.root / "quiet", quiet)
                 yield True
+
+    def listens(self) -> None:
+        """Note that a receiver begins to listen now; whoever collects may be another process."""
+        _write(self.root / "listening", time.time())
 
     def quiet_in_force(self, otherwise: float) -> float:
         """Return the quiet period (seconds) of whoever collects or did so last."""

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def test_the_count_of_the_header_is_believed_where_there_is_one(tmp_path: Path) 
     (lot,) = inbox.claim(600)
     assert len(list(inbox.folder_of(lot).rglob("*.dcm"))) == 3
     assert inbox.waiting(0) == []
+
+
+def test_the_quiet_period_begins_anew_with_a_receiver(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    deliver(inbox, 1)
+    (folder,) = (path for path in (inbox.root / "open").iterdir() if path.is_dir())
+    os.utime(folder, (time.time() - 100,) * 2)
+    assert [one.standing for one in inbox.waiting(60)] == [Standing.COMPLETE]
+    inbox.listens()
+    assert [one.standing for one in inbox.waiting(60)] == [Standing.FILLING]
 
 
 def test_the_word_of_the_archive_holds_until_the_next_slice(tmp_path: Path) -> None:
