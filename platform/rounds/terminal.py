@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+_TITLE = 76  # columns that a table leaves its title
 _WIDEST = 400  # columns of a table in a file
 
 json_option = click.option(
@@ -48,7 +49,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table | str:
     """Lay out rows that share their keys; an empty list becomes a sentence."""
     if not rows:
         return f"{title}: none"
-    made = Table(title=title, title_justify="left")
+    made = Table(title=title, title_justify="left", min_width=min(len(title), _TITLE))
     for name in rows[0]:
         made.add_column(
             name.replace("_", " "), justify="right" if _numeric(rows, name) else "left", overflow="fold"

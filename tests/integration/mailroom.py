@@ -53,8 +53,19 @@ class Mailroom:
                 new += self.inbox.deliver(draft, one, self.site, expected)
         return new
 
-    def collect(self, quiet: float = 0.001, keep_minutes: float = 60) -> None:
-        receiving = Receiving(quiet_seconds=quiet, keep_minutes=keep_minutes)
+    def collect(
+        self,
+        quiet: float = 0.001,
+        keep_minutes: float = 60,
+        archive: str | None = None,
+        longest_wait_minutes: float = 1440,
+    ) -> None:
+        receiving = Receiving(
+            quiet_seconds=quiet,
+            keep_minutes=keep_minutes,
+            archive=archive,
+            longest_wait_minutes=longest_wait_minutes,
+        )
         collector = Collector(self.settings, receiving, self.told.append)
         collector.step()
         collector.step()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 PLUGINS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins")
-CLIENTS = ("storescu", "dcmsend")
+CLIENTS = ("storescu", "dcmsend", "dcmqrscp")
 
 needs_clients = pytest.mark.skipif(
     any(shutil.which(name) is None for name in CLIENTS), reason="dcmtk is not installed (Debian: dcmtk)"
@@ -77,6 +77,7 @@ def archive(folder: Path) -> Iterator[Orthanc]:
         "DicomPort": dicom,
         "DicomAet": "ARCHIVE",
         "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": True,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "Plugins": [str(plugin())],
@@ -89,6 +90,28 @@ def archive(folder: Path) -> Iterator[Orthanc]:
         address = f"http://127.0.0.1:{http}"
         wait_until(lambda: answers(f"{address}/system"), 30, "Orthanc does not answer")
         yield Orthanc(address, dicom)
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+@contextmanager
+def plain_archive(folder: Path, scan: Path) -> Iterator[str]:
+    """Run dcmtk's archive with the files of a scan in it, which tells no counts; yield TITLE@HOST:PORT."""
+    (folder / "storage").mkdir(parents=True)
+    port = free_port()
+    (folder / "config").write_text(
+        f"NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 8\n"
+        "HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
+        f"AETable BEGIN\nPLAIN {folder / 'storage'} RW (200, 1024mb) ANY\nAETable END\n"
+    )
+    with (folder / "log").open("wb") as log:
+        running = subprocess.Popen(["dcmqrscp", "-c", str(folder / "config")], stdout=log, stderr=log)
+    try:
+        there = ["-aec", "PLAIN", "127.0.0.1", str(port)]
+        wait_until(lambda: subprocess.run(["echoscu", *there], check=False).returncode == 0, 20, "no archive")
+        subprocess.run(["storescu", *there, *map(str, sorted(scan.glob("*.dcm")))], check=True)
+        yield f"PLAIN@127.0.0.1:{port}"
     finally:
         running.terminate()
         running.wait(20)

@@ -31,6 +31,7 @@ class Receiving:
     log: Path
     port: int
     quiet: float
+    archive: str | None = None
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -38,7 +39,7 @@ class Receiving:
         command = [
             sys.executable, "-m", "rounds", "receive", "--from", f"{TITLE}={self.site}",
             "--from", f"ARCHIVE@127.0.0.1={self.site}", "--port", str(self.port), "--quiet", str(self.quiet),
-            "--json",
+            "--json", *(["--archive", self.archive] if self.archive else []),
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
@@ -76,10 +77,12 @@ class Receiving:
 
 
 @contextmanager
-def receiving(settings: Settings, site: str, log: Path, quiet: float) -> Iterator[Receiving]:
+def receiving(
+    settings: Settings, site: str, log: Path, quiet: float, archive: str | None = None
+) -> Iterator[Receiving]:
     """Run a receiver for a site, with an inbox that is empty before and gone afterwards."""
     shutil.rmtree(Inbox(settings.home).root)
-    made = Receiving(settings, site, log, free_port(), quiet)
+    made = Receiving(settings, site, log, free_port(), quiet, archive)
     made.start()
     try:
         yield made

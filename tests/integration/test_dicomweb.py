@@ -162,8 +162,8 @@ def test_pull_takes_what_is_asked_for_once(stack: Settings, orthanc: Orthanc, tm
 
     status, told, wrong = pull("--accessions", "-", stdin=f"{SECRETS['AccessionNumber']}\nNOBODYS-1\n")
     assert (status, wrong) == (0, "")
-    assert (told["found"], len(told["accepted"]), told["failed"]) == (2, 2, [])
+    assert (told["found"], told["absent"], len(told["accepted"]), told["failed"]) == (2, 1, 2, [])
     assert cases_of(stack, site) == [40, 40]
     status, told, _ = pull("--since", "2020-02-01", "--until", "2020-02-28")
-    assert (told["found"], told["known"], told["accepted"]) == (2, 2, [])
+    assert (told["found"], told["absent"], told["known"], told["accepted"]) == (2, 0, 2, [])
     assert list((stack.home / "scratch").glob("*/lot")) == []

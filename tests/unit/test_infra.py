@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from rounds.inbox.counting import check
+from rounds.inbox.model import senders_of
+from rounds.inbox.settings import Receiving, load_receiving
 from rounds.settings import Settings
 from rounds_flows.deployments import DEPLOYMENTS, POOL
 
@@ -16,8 +19,9 @@ INFRA = ROOT / "infra"
 COMPOSE: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = {f"ROUNDS_{name.upper()}" for name in Settings.model_fields}
+RECEIVE = {f"ROUNDS_RECEIVE_{name.upper()}" for name in Receiving.model_fields}
 ONE_SHOT = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
-RUN_ROUNDS = ("prepare", "worker", "service", "operator")
+RUN_ROUNDS = ("prepare", "worker", "service", "receiver", "operator")
 VARIABLE = re.compile(r"\$\{([A-Z_0-9]+)([^}]*)\}")
 # Variables of the production files that start with ROUNDS_ and are no settings of the platform.
 NOT_SETTINGS = {"ROUNDS_VERSION", "ROUNDS_DATABASE_PASSWORD"}
@@ -70,16 +74,65 @@ def test_whoever_waits_waits_for_something_that_can_happen() -> None:
             assert condition == {"condition": wanted}, f"{name} waits for {other}"
 
 
-def test_only_the_proxy_is_published_and_only_it_has_a_way_out() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"proxy"}
+def test_only_the_proxy_and_a_receiver_are_published_and_only_they_have_a_way_out() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"proxy", "receiver"}
     assert SERVICES["proxy"]["ports"] == ["443:443"]
     assert COMPOSE["networks"]["inside"]["internal"] is True
-    assert {name for name, service in SERVICES.items() if set(service["networks"]) - {"inside"}} == {"proxy"}
-    assert not {
-        name
+    open_to = {name for name, service in SERVICES.items() if set(service["networks"]) - {"inside"}}
+    assert open_to == {"proxy", "receiver"}
+    published = {
+        name: one["spec"]
         for name, one in of_kind("Service").items()
         if one["spec"].get("type", "ClusterIP") != "ClusterIP"
     }
+    assert set(published) == {"receiver"}
+    assert published["receiver"]["loadBalancerSourceRanges"]
+
+
+def test_a_receiver_runs_only_where_it_is_asked_for() -> None:
+    assert SERVICES["receiver"]["profiles"] == ["receiver"]
+    assert of_kind("Deployment")["receiver"]["spec"]["replicas"] == 0
+
+
+def test_a_receiver_listens_where_it_is_published_and_shares_the_inbox_with_the_worker() -> None:
+    given = SERVICES["receiver"]["environment"]
+    container = dict(containers())["receiver"]
+    own = {one["name"]: one.get("value") for one in container["env"]}
+    (address, outer, inner) = SERVICES["receiver"]["ports"][0].rsplit(":", 2)
+    assert address == "${RECEIVER_ADDRESS:?}"
+    assert outer == inner == given["ROUNDS_RECEIVE_PORT"] == own["ROUNDS_RECEIVE_PORT"]
+    assert f"'127.0.0.1', {inner}" in SERVICES["receiver"]["healthcheck"]["test"][-1]
+    assert of_kind("Service")["receiver"]["spec"]["ports"] == [{"port": int(inner)}]
+    assert container["ports"] == [{"containerPort": int(inner)}]
+    assert given["ROUNDS_RECEIVE_HOST"] == own["ROUNDS_RECEIVE_HOST"] == "0.0.0.0"  # noqa: S104
+    home = f"home:{given['ROUNDS_HOME']}"
+    assert home in SERVICES["receiver"]["volumes"]
+    assert home in SERVICES["worker"]["volumes"]
+    homes = [
+        volume
+        for name in ("receiver", "worker")
+        for volume in pods()[name]["volumes"]
+        if volume["name"] == "home"
+    ]
+    assert homes == [{"name": "home", "persistentVolumeClaim": {"claimName": "home"}}] * 2
+
+
+def test_settings_of_a_receiver_are_read_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    compose = {name: env_file().get(name, text) for name, text in SERVICES["receiver"]["environment"].items()}
+    manifest = {one["name"]: one.get("value", "") for one in dict(containers())["receiver"]["env"]}
+    defaults = Receiving()
+    for source in (compose, manifest):
+        named = {name: text for name, text in source.items() if name.startswith("ROUNDS_RECEIVE_")}
+        assert set(named) <= RECEIVE
+        for name, text in named.items():
+            monkeypatch.setenv(name, text)
+        found = load_receiving()
+        check(found)
+        assert senders_of(found.senders)
+        told = {name.removeprefix("ROUNDS_RECEIVE_").lower() for name in named} - {"host", "senders"}
+        assert {name: getattr(found, name) for name in told} == {
+            name: getattr(defaults, name) for name in told
+        }
 
 
 def test_compose_refuses_to_start_while_a_variable_is_unset() -> None:
@@ -103,14 +156,15 @@ def test_example_holds_no_secret() -> None:
 @pytest.mark.parametrize("name", RUN_ROUNDS)
 def test_compose_sets_settings_that_exist_and_leaves_none_out(name: str) -> None:
     given = {key for key in SERVICES[name]["environment"] if key.startswith("ROUNDS_")}
-    assert given == SETTINGS
+    assert given - (RECEIVE if name == "receiver" else set()) == SETTINGS
 
 
-@pytest.mark.parametrize("name", ["prepare", "worker", "service"])
+@pytest.mark.parametrize("name", ["prepare", "worker", "service", "receiver"])
 def test_manifests_set_settings_that_exist_and_leave_none_out(name: str) -> None:
     shared = set(of_kind("ConfigMap")["rounds"]["data"])
     own = {one["name"] for one in dict(containers())[name]["env"]}
-    assert {key for key in shared | own if key.startswith("ROUNDS_")} - NOT_SETTINGS == SETTINGS
+    others = NOT_SETTINGS | (RECEIVE if name == "receiver" else set())
+    assert {key for key in shared | own if key.startswith("ROUNDS_")} - others == SETTINGS
 
 
 def test_numbers_of_the_example_are_the_defaults_of_the_code() -> None:

@@ -15,11 +15,13 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from rounds.inbox.folders import NotASlice, identify
+from rounds.inbox.model import CLASSES
 from rounds.inbox.multipart import Broken, NotMultipart, Parts, boundary_of
 
 PAGE = 100
 LOCAL = {"127.0.0.1", "localhost", "::1"}
 _STUDY, _SERIES, _MODALITY, _COUNT, _INSTANCE = "0020000D", "0020000E", "00080060", "00201209", "00080018"
+_CLASS = "00080016"
 _ASKED = {
     "StudyDate": "00080020",
     "AccessionNumber": "00080050",
@@ -31,6 +33,10 @@ _WANTED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 
 class ArchiveFailed(Exception):
     """The archive does not answer, or not as DICOMweb says."""
+
+
+class NotThere(ArchiveFailed):
+    """The archive answers that it has nothing at this address."""
 
 
 class SeriesUnfit(Exception):
@@ -55,6 +61,7 @@ class Archive:
         credentials: str | None = None,
         *,
         plain: bool = False,
+        seconds: float = 120,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         parts = urlsplit(base)
@@ -69,7 +76,7 @@ class Archive:
             base_url=base.rstrip("/") + "/",
             auth=httpx.BasicAuth(user, password) if colon and not bearer else None,
             headers={"Authorization": credentials or ""} if bearer else {},
-            timeout=httpx.Timeout(120, connect=10),
+            timeout=httpx.Timeout(seconds, connect=10),
             verify=ssl.create_default_context(),
             trust_env=False,
             transport=transport,
@@ -90,6 +97,21 @@ class Archive:
                     series = _text(one, _SERIES)
                     count = _number(one, _COUNT) or self._counted(study, series)
                     yield RemoteSeries(study, series, count)
+
+    def told(self, study: str, series: str) -> int | None:
+        """Return how many instances it says that a series has, 0 where it says none; None: it does not know it."""
+        wanted = {"SeriesInstanceUID": series, "includefield": _COUNT}
+        try:
+            found = list(self._pages(f"studies/{quote(study)}/series", wanted, _SERIES))
+        except NotThere:
+            return None
+        return max((_number(one, _COUNT) for one in found if _text(one, _SERIES) == series), default=None)
+
+    def listed(self, study: str, series: str) -> int:
+        """Count the instances of a series one by one, those of the classes that are received."""
+        path = f"studies/{quote(study)}/series/{quote(series)}/instances"
+        found = self._pages(path, {"includefield": _CLASS}, _INSTANCE)
+        return sum(_text(one, _CLASS) in ("", *CLASSES) for one in found)
 
     def fetch(self, one: RemoteSeries, folder: Path, most: int) -> int:
         """Stream a series into new files in a folder; return how many different instances came.
@@ -138,6 +160,8 @@ class Archive:
         except httpx.HTTPError as error:
             raise ArchiveFailed(f"the archive does not answer ({type(error).__name__})") from None
         try:
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                raise NotThere("the archive answers 404 (is this its DICOMweb address?)")
             if answer.status_code not in (200, 204):
                 raise ArchiveFailed(f"the archive answers {answer.status_code}")
             yield answer

@@ -13,15 +13,22 @@ import httpx
 
 from rounds import orchestration
 from rounds.cases import spool
-from rounds.inbox.folders import Inbox, Taking, Waiting
+from rounds.db import connect
+from rounds.inbox import counting
+from rounds.inbox.archive import ArchiveFailed
+from rounds.inbox.counting import Counts
+from rounds.inbox.folders import Inbox, Patience, Taking, Waiting
 from rounds.inbox.model import Standing
 from rounds.inbox.settings import Receiving
 from rounds.orchestration import FINAL, FlowUnavailable
 from rounds.settings import NotRunning, Settings
+from rounds.trail.store import history, record
 
 logger = logging.getLogger(__name__)
 ATTEMPTS = 3
 AT_ONCE = 2
+ASKING_SECONDS = 60
+ACTOR, IN_PART = "inbox", "take_in_part"
 UNREACHABLE = (FlowUnavailable, NotRunning, httpx.HTTPError)
 WAITS = {
     Standing.INCOMPLETE: "{have} of {expected} slices came: send the rest, or `rounds inbox take {key}`",
@@ -42,6 +49,9 @@ class Collector:
         self._told: set[tuple[str, int]] = set()
         self._silent = False
         self._since = 0.0
+        self._mute = False
+        self._idle = False
+        counting.check(receiving)
 
     def run(self, stop: threading.Event) -> None:
         """Collect until `stop` is set; nothing that goes wrong ends it."""
@@ -49,6 +59,12 @@ class Collector:
         while not stop.is_set():
             with self._inbox.collecting(self._receiving.quiet_seconds) as ours:
                 self._since = time.time()
+                if not ours and not self._idle:
+                    self._tell(
+                        "another process takes series in, the service or a second receiver: its settings hold,"
+                        " and its log tells what comes of them"
+                    )
+                self._idle = not ours
                 while ours and not stop.wait(pause):
                     self._guarded()
             stop.wait(pause)
@@ -58,9 +74,47 @@ class Collector:
         self._make_room()
         self._follow()
         if len([lot for lot in self._inbox.takings() if not lot.failed]) < AT_ONCE:
-            self._inbox.claim(self._receiving.quiet_seconds, self._since)
+            self._ask()
+            self._inbox.claim(self._receiving.quiet_seconds, self._since, **self._patience())
             self._follow()
         self._tell_waiting()
+
+    def _patience(self) -> Patience:
+        return {
+            "asks": self._receiving.archive is not None,
+            "longest": 60 * self._receiving.longest_wait_minutes,
+        }
+
+    def _waiting(self) -> list[Waiting]:
+        return self._inbox.waiting(self._receiving.quiet_seconds, self._since, **self._patience())
+
+    def _ask(self) -> None:
+        """Ask the archive about each series whose quiet period is over; where it does not answer, that decides."""
+        due = [one for one in self._waiting() if one.standing is Standing.UNASKED]
+        if not due:
+            return
+        end = time.monotonic() + ASKING_SECONDS
+        try:
+            with counting.asked(self._receiving) as archive:
+                while due and time.monotonic() < end:  # what is left over is asked about in the next step
+                    self._ask_about(archive, due[0])
+                    due.pop(0)
+            self._mute = False
+        except Exception as error:
+            for one in due:
+                self._inbox.heard(one)
+            known = isinstance(error, ArchiveFailed)
+            why = error if known else f"the archive cannot be asked ({type(error).__name__})"
+            if not self._mute:
+                self._tell(f"{why}: until it answers, the quiet period alone decides")
+            self._mute = True
+
+    def _ask_about(self, archive: Counts, one: Waiting) -> None:
+        who = self._inbox.identity(one.key)
+        told = counting.slices_of(archive, who, one.pile.at_hand) if who else None
+        self._inbox.heard(one, told)
+        if told is None:
+            self._tell(f"the archive does not know series {one.key[:12]}: its quiet period decides")
 
     def _guarded(self) -> None:
         try:
@@ -103,11 +157,24 @@ class Collector:
             self._inbox.note(lot)
         state = self._state(str(lot.run))
         if state == "COMPLETED":
-            self._tell(sentence(lot, spool.summary(self._settings, ticket)))
+            summary = spool.summary(self._settings, ticket)
+            self._record(lot, summary)
+            self._tell(sentence(lot, summary))
             self._inbox.settle(lot, keep=self._receiving.keep_minutes > 0)
             spool.clear(self._settings, ticket)
         elif state in FINAL:
             self._failed(lot)
+
+    def _record(self, lot: Taking, summary: dict[str, Any]) -> None:
+        """Tell the trail of each case that was taken in although slices were missing, once."""
+        if lot.missing is None:
+            return
+        came, expected = lot.missing
+        with connect(self._settings) as conn, conn.transaction():
+            for case in (accepted["case"] for accepted in summary["accepted"]):
+                if IN_PART not in {event.action for event in history(conn, "case", case)}:
+                    detail = {"came": came, "expected": expected}
+                    record(conn, ACTOR, IN_PART, "case", case, f"{came} of {expected} slices came", detail)
 
     def _state(self, run: str) -> str:
         try:
@@ -133,7 +200,7 @@ class Collector:
             spool.clear(self._settings, str(lot.ticket))
 
     def _tell_waiting(self) -> None:
-        for one in self._inbox.waiting(self._receiving.quiet_seconds, self._since):
+        for one in self._waiting():
             mark = (one.key, one.pile.at_hand)
             if one.standing in WAITS and mark not in self._told:
                 self._told.add(mark)
@@ -168,8 +235,9 @@ def sentence(lot: Taking, summary: dict[str, Any]) -> str:
     """Say what became of a lot, in numbers alone."""
     reasons = sorted({entry["reason"] for entry in summary["quarantined"]})
     held = f" ({', '.join(reasons)})" if reasons else ""
+    part = f" with {lot.missing[0]} of {lot.missing[1]} slices" if lot.missing else ""
     return (
-        f"{len(lot.series)} series from {lot.site}: {len(summary['accepted'])} cases,"
+        f"{len(lot.series)} series from {lot.site}{part}: {len(summary['accepted'])} cases,"
         f" {len(summary['quarantined'])} quarantined{held}, {summary['unchanged']} unchanged"
     )
 

@@ -13,7 +13,7 @@ from rounds.cases.sources import scratch
 from rounds.inbox.collecting import Collector, advice, age
 from rounds.inbox.folders import Inbox, Waiting
 from rounds.inbox.model import Standing, senders_of
-from rounds.inbox.settings import Receiving, load_receiving
+from rounds.inbox.settings import load_receiving
 from rounds.settings import load_settings
 from rounds.terminal import emit, json_option, table
 
@@ -40,6 +40,11 @@ class NotWhole(Exception):
 @click.option("--host", help="Where to listen; 127.0.0.1 when not given, 0.0.0.0 for the network.")
 @click.option("--port", type=click.IntRange(1, 65535), help="11112 when not given.")
 @click.option(
+    "--archive",
+    metavar="TITLE@HOST:PORT|URL",
+    help="Whom to ask how many slices a series has (C-FIND or QIDO-RS).",
+)
+@click.option(
     "--quiet", type=float, metavar="SECONDS", help="A series is whole after so long without a slice."
 )
 @json_option
@@ -48,6 +53,7 @@ def receive(
     aet: str | None,
     host: str | None,
     port: int | None,
+    archive: str | None,
     quiet: float | None,
     as_json: bool,
 ) -> None:
@@ -55,10 +61,12 @@ def receive(
     from rounds.inbox.receiver import Receiver  # brings pynetdicom, which other commands need not wait for
 
     settings, receiving = load_settings(), load_receiving()
-    told: dict[str, Any] = {"ae_title": aet, "host": host, "port": port, "quiet_seconds": quiet}
+    told: dict[str, Any] = {
+        "ae_title": aet, "host": host, "port": port, "archive": archive, "quiet_seconds": quiet
+    }  # fmt: skip
     told = {name: value for name, value in told.items() if value is not None}
-    told["senders"] = {**receiving.senders, **dict(_pair(one) for one in senders)}
-    receiving = Receiving.model_validate({**receiving.model_dump(), **told})
+    named = {**receiving.senders, **dict(_pair(one) for one in senders)}
+    receiving = load_receiving(**told, senders=named)
     log_to_stderr()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,9 +74,10 @@ def receive(
     inbox = Inbox(settings.home)
     with scratch(settings.home) as drafts:
         receiver = Receiver(receiving, senders_of(receiving.senders), inbox, drafts, logger.info)
-        receiver.start()
-        logger.info("%s listens on %s, port %d", receiving.ae_title, receiving.host, receiving.port)
         collector = Collector(settings, receiving, logger.info)
+        receiver.start()
+        inbox.listens()
+        logger.info("%s listens on %s, port %d", receiving.ae_title, receiving.host, receiving.port)
         collecting = threading.Thread(target=collector.run, args=(stop,), daemon=True)
         collecting.start()
         while not stop.wait(60):

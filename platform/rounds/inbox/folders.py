@@ -15,10 +15,10 @@ import shutil
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rounds.imaging.dicom import NotDicom, Unreadable, quietly, read_header
 from rounds.inbox.model import Pile, Standing
@@ -56,6 +56,7 @@ class Waiting:
     site: str
     pile: Pile = field(repr=False)
     last: float
+    stamp: int = 0  # of the moment when the last new slice came
 
     @property
     def standing(self) -> Standing:
@@ -66,7 +67,8 @@ class Waiting:
 class Taking:
     """Series of one site that an ingest takes in: its ticket and flow run once asked for, and how it went so far.
 
-    `attempts` failed since a person last asked for it, which was done `tries` times.
+    `attempts` failed since a person last asked for it, which was done `tries` times. `missing` is how many slices came
+    and of how many, where those are more: such a series is in a lot by itself.
     """
 
     name: str
@@ -77,6 +79,14 @@ class Taking:
     attempts: int = 0
     failed: bool = False
     tries: int = 0
+    missing: tuple[int, int] | None = None
+
+
+class Patience(TypedDict):
+    """Whether the archive is asked when the quiet period is over, and how long a series waits at most (seconds)."""
+
+    asks: bool
+    longest: float
 
 
 class Inbox:
@@ -104,7 +114,8 @@ class Inbox:
                 folder = self.root / "open" / key
                 known = self._about(key)
                 if known is None or (count and count > (known["expected"] or 0)):
-                    _write(folder.with_suffix(".json"), {"site": site, "expected": count})
+                    about = {**(known or {}), "site": site, "expected": count}
+                    _write(folder.with_suffix(".json"), about)
                 folder.mkdir(mode=0o700, exist_ok=True)
                 if (folder / name).exists():
                     return False
@@ -116,43 +127,87 @@ class Inbox:
             draft.unlink(missing_ok=True)
         return True
 
-    def waiting(self, quiet: float, since: float = 0.0) -> list[Waiting]:
+    def waiting(
+        self, quiet: float, since: float = 0.0, *, asks: bool = False, longest: float = float("inf")
+    ) -> list[Waiting]:
         """Return the series that slices arrived for, oldest first; `quiet` is the quiet period in seconds.
 
-        It counts from `since` at the earliest: while nobody listened, nothing could arrive. A series that is being
-        taken in fills until that is done, since only then it is known which slices were.
+        It counts from `since` and from the start of a receiver at the earliest: while nobody listened, nothing could
+        arrive. `asks` says whether the archive is asked before a quiet series is taken in, `longest` after how many
+        seconds nobody waits for the rest of one. A series that is being taken in fills until that is done, since only
+        then it is known which slices were.
         """
         found = []
+        since = max(since, float(_read(self.root / "listening") or 0))
         busy = {key for lot in self.takings() for key in lot.series}
         for folder in (self.root / "open").iterdir():
             if not folder.is_dir() or (about := self._about(folder.name)) is None:
                 continue
-            last = folder.stat().st_mtime
+            when, now = folder.stat(), time.time()
             resting = folder.name not in busy
-            silent = resting and time.time() - max(last, since) >= quiet
-            taken = frozenset(_read(self.root / "taken" / f"{folder.name}.json") or ())
-            kept = (self.root / "taken" / folder.name).is_dir()
-            expected = about["expected"] if resting else None
-            pile = Pile(_instances(folder), taken, kept, expected, silent)
-            found.append(Waiting(folder.name, about["site"], pile, last))
+            asked = about.get("asked") == when.st_mtime_ns
+            pile = Pile(
+                _instances(folder),
+                taken=frozenset(_read(self.root / "taken" / f"{folder.name}.json") or ()),
+                kept=(self.root / "taken" / folder.name).is_dir(),
+                expected=about["expected"] if resting else None,
+                quiet=resting and now - max(when.st_mtime, since) >= quiet,
+                asked=asked or not asks,
+                overdue=now - when.st_mtime >= longest,
+            )
+            told = about.get("told") if resting else None
+            if told is not None and (asked or told > pile.at_hand):  # an old answer can only make wait
+                pile = replace(pile, expected=told)
+            found.append(Waiting(folder.name, about["site"], pile, when.st_mtime, when.st_mtime_ns))
         return sorted(found, key=lambda one: one.last)
 
-    def claim(self, quiet: float, since: float = 0.0, forced: Sequence[str] = ()) -> list[Taking]:
-        """Set aside what is complete, one lot a site, and what is `forced`; drop strays; return the new lots."""
+    def identity(self, key: str) -> Identity | None:
+        """Return whose slices wait in a series, by the header of one of them."""
+        for path in (self.root / "open" / key).glob("*.dcm"):
+            with suppress(NotASlice):
+                return identify(path)
+        return None
+
+    def heard(self, one: Waiting, *told: int | None) -> None:
+        """Note that the archive was asked about a series as it was, and what it `told` if it answered."""
         with self._locked(fcntl.LOCK_EX):
-            ready: dict[str, list[Waiting]] = {}
-            for one in self.waiting(quiet, since):
+            about = self._about(one.key)
+            if about is not None:
+                answer = {"told": told[0]} if told else {}
+                _write(self.root / "open" / f"{one.key}.json", {**about, **answer, "asked": one.stamp})
+
+    def claim(
+        self,
+        quiet: float,
+        since: float = 0.0,
+        forced: Sequence[str] = (),
+        *,
+        asks: bool = False,
+        longest: float = float("inf"),
+    ) -> list[Taking]:
+        """Set aside what is complete and what is `forced`, drop strays, and return the new lots.
+
+        There is one lot a site, and one for each series that lacks slices.
+        """
+        with self._locked(fcntl.LOCK_EX):
+            ready: dict[tuple[str, str], list[Waiting]] = {}
+            for one in self.waiting(quiet, since, asks=asks, longest=longest):
                 if one.standing is Standing.STRAY:
                     self._drop(one.key)
                 elif one.standing is Standing.COMPLETE or one.key in forced:
-                    ready.setdefault(one.site, []).append(one)
-            return [self._claim(site, series) for site, series in ready.items()]
+                    alone = one.key if one.pile.missing else ""
+                    ready.setdefault((one.site, alone), []).append(one)
+            return [self._claim(site, series) for (site, _), series in ready.items()]
 
     def takings(self) -> list[Taking]:
         """Return the lots that an ingest takes in or failed to."""
         found = [(path.stem, _read(path)) for path in sorted((self.root / "taking").glob("*.json"))]
         return [
-            Taking(name=name, **{**known, "series": tuple(known["series"])}) for name, known in found if known
+            Taking(
+                name, **{**known, "series": tuple(known["series"]), "missing": _pair(known.get("missing"))}
+            )
+            for name, known in found
+            if known
         ]
 
     def note(self, lot: Taking) -> None:
@@ -216,13 +271,18 @@ class Inbox:
                 _write(self.root / "quiet", quiet)
                 yield True
 
+    def listens(self) -> None:
+        """Note that a receiver begins to listen now; whoever collects may be another process."""
+        _write(self.root / "listening", time.time())
+
     def quiet_in_force(self, otherwise: float) -> float:
         """Return the quiet period (seconds) of whoever collects or did so last."""
         known = _read(self.root / "quiet")
         return otherwise if known is None else float(known)
 
     def _claim(self, site: str, series: Sequence[Waiting]) -> Taking:
-        lot = Taking(secrets.token_hex(8), site, tuple(one.key for one in series))
+        missing = series[0].pile.missing
+        lot = Taking(secrets.token_hex(8), site, tuple(one.key for one in series), missing=missing)
         folder = self.folder_of(lot)
         folder.mkdir(mode=0o700)
         self.note(lot)
@@ -298,6 +358,10 @@ def identify(path: Path) -> Identity:
 
 def _instances(folder: Path) -> frozenset[str]:
     return frozenset(name.partition("-")[0] for name in os.listdir(folder) if name.endswith(".dcm"))
+
+
+def _pair(told: list[int] | None) -> tuple[int, int] | None:
+    return (told[0], told[1]) if told else None
 
 
 def _content(path: Path) -> str:

@@ -17,6 +17,7 @@ class Standing(StrEnum):
 
     FILLING = "filling"  # slices arrived a moment ago
     COMPLETE = "complete"  # to be taken in now
+    UNASKED = "unasked"  # quiet, and the archive has still to be asked how many slices there are
     INCOMPLETE = "incomplete"  # quiet, but fewer slices than the archive says there are
     LATE = "late"  # slices of a series that was taken in before and whose other slices are gone
     STRAY = "stray"  # nothing but some slices that were taken in before
@@ -27,8 +28,9 @@ class Pile:
     """What is known of a series in the inbox; slices are told apart by the keyed digest of their instance UID.
 
     `have` arrived since it was last taken in, `taken` were taken in before, `kept` says whether the files of those
-    are still here. `expected` is how many slices the sender says that the series has; `quiet` that no new one came for
-    the quiet period.
+    are still here. `expected` is how many slices the sender or the archive says that the series has; `quiet` that no
+    new one came for the quiet period, `overdue` not even for the longest wait. `asked` says whether the archive was
+    asked since the last one came, or never is.
     """
 
     have: frozenset[str] = field(repr=False)
@@ -36,6 +38,8 @@ class Pile:
     kept: bool
     expected: int | None
     quiet: bool
+    asked: bool = True
+    overdue: bool = False
 
     @property
     def at_hand(self) -> int:
@@ -55,7 +59,42 @@ class Pile:
             return Standing.STRAY
         if not whole and not self.kept:
             return Standing.LATE
-        return Standing.COMPLETE if reached or self.expected is None else Standing.INCOMPLETE
+        if not self.asked:
+            return Standing.UNASKED
+        whatever = self.expected is None or self.overdue
+        return Standing.COMPLETE if reached or whatever else Standing.INCOMPLETE
+
+    @property
+    def missing(self) -> tuple[int, int] | None:
+        """Return how many slices could be taken in and how many there are, where those are more."""
+        short = self.expected is not None and self.at_hand < self.expected
+        return (self.at_hand, self.expected) if short and self.expected is not None else None
+
+
+class BadArchive(Exception):
+    """The archive in the settings cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An archive that answers DICOM queries: its AE title, host and port."""
+
+    title: str
+    host: str
+    port: int
+
+
+def peer_of(told: str) -> Peer | None:
+    """Read `TITLE@HOST:PORT`; None for a web address. Raises BadArchive."""
+    if "://" in told:
+        return None
+    title, at, place = told.partition("@")
+    host, _, port = place.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    sound = port.isascii() and port.isdigit() and 0 < int(port) < 2**16 and host and at
+    if not sound or not _is_title(title):
+        raise BadArchive("the archive is TITLE@HOST:PORT or https://HOST/PATH: see ROUNDS_RECEIVE_ARCHIVE")
+    return Peer(title.strip(), host, int(port))
 
 
 class BadSender(Exception):
@@ -78,7 +117,7 @@ def senders_of(told: Mapping[str, str]) -> tuple[Sender, ...]:
         if who.startswith("@"):
             continue
         title, _, address = who.partition("@")
-        if not 1 <= len(title.strip()) <= 16 or not title.isascii() or not title.isprintable():
+        if not _is_title(title):
             raise BadSender("an AE title has 1 to 16 ASCII characters: see ROUNDS_RECEIVE_SENDERS")
         if not site.strip():
             raise BadSender("a sender needs the name of its site: see ROUNDS_RECEIVE_SENDERS")
@@ -97,3 +136,7 @@ def site_of(senders: tuple[Sender, ...], title: str, address: str) -> str | None
 def site_of_account(told: Mapping[str, str], email: str) -> str | None:
     """Return the site of an account that sends over HTTP (`{"@email": site}`), or None."""
     return told.get(f"@{email}")
+
+
+def _is_title(text: str) -> bool:
+    return 1 <= len(text.strip()) <= 16 and text.isascii() and text.isprintable()

@@ -34,9 +34,10 @@ class PulledInPart(Exception):
 
 @dataclass
 class Pulled:
-    """What came of a pull; series are counted, never named."""
+    """What came of a pull; series are counted, never named. `absent`: identifiers without any CT series."""
 
     found: int = 0
+    absent: int = 0
     known: int = 0
     failed: list[str] = field(default_factory=list)
     accepted: list[Any] = field(default_factory=list)
@@ -85,17 +86,16 @@ def pull(
         archive.close()
     rows = [
         *({"outcome": f"case {a['case']}", "what": f"{a['source_slices']} slices"} for a in done.accepted),
-        *(
-            {"outcome": q["reason"], "what": f"{len(q['files'])} files: {q['detail']}"}
-            for q in done.quarantined
-        ),
+        *({"outcome": q["reason"], "what": q["detail"]} for q in done.quarantined),
         *({"outcome": "not fetched", "what": why} for why in done.failed),
     ]
     title = (
         f"{done.found} CT series found: {done.known} known, {len(done.accepted)} accepted,"
         f" {len(done.quarantined)} quarantined, {done.unchanged} unchanged, {len(done.failed)} not fetched"
     )
-    emit(vars(done), as_json, table(title, rows))
+    if done.absent:
+        title += f"; {done.absent} of {len(queries)} identifiers have none"
+    emit(vars(done), as_json, table(title, rows) if rows else title)
     if done.failed:
         raise PulledInPart(
             f"{len(done.failed)} of {done.found} series were not fetched whole: pull them again"
@@ -174,7 +174,9 @@ def _new(
     seen: set[str] = set()
     with connect(settings) as conn:
         for query in queries:
+            absent = query.keys() != {"StudyDate"}
             for one in archive.find(query):
+                absent = False
                 if one.series in seen:
                     continue
                 seen.add(one.series)
@@ -184,6 +186,7 @@ def _new(
                     done.known += 1
                 else:
                     yield one
+            done.absent += absent
 
 
 def queries_of(days: str, named: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:

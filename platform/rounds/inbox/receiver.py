@@ -102,6 +102,7 @@ class Receiver:
         _config.STORE_RECV_CHUNKED_DATASET = True
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, self._opened),
+            (evt.EVT_CONN_CLOSE, _closed),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._stored),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
@@ -207,6 +208,16 @@ class _Metered:
 
     def reset(self) -> None:
         self._seen = 0
+
+
+def _closed(event: Event) -> None:
+    """Give the place of a connection back that ended before it asked for anything, as health checks do.
+
+    pynetdicom would wait for its request until the timeout, and so a few of them would keep every sender out.
+    """
+    if event.assoc.requestor.primitive is None:
+        waited_for: Any = event.assoc.dul.to_user_queue
+        waited_for.put(None)
 
 
 def silence() -> None:

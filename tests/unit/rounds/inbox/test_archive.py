@@ -10,6 +10,7 @@ import pytest
 from tests.unit.rounds.imaging.factories import SERIES, slice_of, write
 
 from rounds.inbox.archive import Archive, ArchiveFailed, RemoteSeries, SeriesUnfit, matches
+from rounds.inbox.model import CLASSES
 from rounds.inbox.pulling import NothingAsked, lines_of, queries_of
 
 BASE = "http://127.0.0.1:8042/dicom-web"
@@ -57,6 +58,25 @@ def test_a_server_that_ignores_pages_and_keys_neither_hangs_nor_floods() -> None
 
     assert len(list(archive(answer).find({"AccessionNumber": "A1"}))) == 1
     assert len(asked) == 3
+
+
+def test_an_archive_is_asked_about_one_series() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/studies/1.2.404/series"):
+            return httpx.Response(404)
+        if request.url.path.endswith("/instances"):
+            kinds = [CLASSES[0]] * 5 + ["1.2.840.10008.5.1.4.1.1.7"]
+            found = [
+                {"00080018": {"Value": [f"1.4.{n}"]}, "00080016": {"Value": [kind]}}
+                for n, kind in enumerate(kinds)
+            ]
+            return httpx.Response(200, json=found)
+        return httpx.Response(200, json=[series(1, 40), series(2, None), series(3, 30)])  # ignores the key
+
+    asked = archive(answer)
+    assert [asked.told("1.2", f"1.3.{n}") for n in (1, 2, 3, 4)] == [40, 0, 30, None]
+    assert asked.told("1.2.404", "1.3.1") is None
+    assert asked.listed("1.2", "1.3.1") == 5
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,61 @@ def test_the_count_of_the_header_is_believed_where_there_is_one(tmp_path: Path) 
     (lot,) = inbox.claim(600)
     assert len(list(inbox.folder_of(lot).rglob("*.dcm"))) == 3
     assert inbox.waiting(0) == []
+
+
+def test_the_quiet_period_begins_anew_with_a_receiver(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    deliver(inbox, 1)
+    (folder,) = (path for path in (inbox.root / "open").iterdir() if path.is_dir())
+    os.utime(folder, (time.time() - 100,) * 2)
+    assert [one.standing for one in inbox.waiting(60)] == [Standing.COMPLETE]
+    inbox.listens()
+    assert [one.standing for one in inbox.waiting(60)] == [Standing.FILLING]
+
+
+def test_the_word_of_the_archive_holds_until_the_next_slice(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+
+    def now() -> tuple[Standing, int | None]:
+        (one,) = inbox.waiting(0, asks=True)
+        return one.standing, one.pile.expected
+
+    for number in range(3):
+        deliver(inbox, number)
+    assert now() == (Standing.UNASKED, None)
+    inbox.heard(inbox.waiting(0)[0], 5)
+    assert now() == (Standing.INCOMPLETE, 5)
+    deliver(inbox, 2)  # comes again: nothing new
+    assert now() == (Standing.INCOMPLETE, 5)
+    deliver(inbox, 3)
+    assert now() == (Standing.UNASKED, 5)
+    inbox.heard(inbox.waiting(0)[0])  # no answer: what was said still makes wait
+    assert now() == (Standing.INCOMPLETE, 5)
+    deliver(inbox, 4)
+    assert now() == (Standing.UNASKED, None)  # the archive may have more by now
+    assert inbox.claim(0, asks=True) == []
+    inbox.heard(inbox.waiting(0)[0], 5)
+    assert len(inbox.claim(0, asks=True)) == 1
+
+
+def test_an_answer_that_a_slice_overtook_counts_for_nothing(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path)
+    deliver(inbox, 0)
+    (before,) = inbox.waiting(0)
+    deliver(inbox, 1)
+    inbox.heard(before, 1)
+    assert [one.standing for one in inbox.waiting(0, asks=True)] == [Standing.UNASKED]
+
+
+def test_series_that_lack_slices_are_taken_in_by_themselves_when_the_longest_wait_is_over(
+    tmp_path: Path,
+) -> None:
+    inbox = Inbox(tmp_path)
+    for series, count in (("1.2.3", None), ("1.2.4", 7), ("1.2.5", None)):
+        deliver(inbox, 1, SeriesInstanceUID=series, NumberOfSeriesRelatedInstances=count)
+    assert [lot.missing for lot in inbox.claim(0, longest=600)] == [None]
+    assert [lot.missing for lot in inbox.claim(0, longest=0)] == [(1, 7)]
+    assert sorted((len(lot.series), lot.missing) for lot in inbox.takings()) == [(1, (1, 7)), (2, None)]
 
 
 def test_slices_that_come_while_their_series_is_taken_in_join_it_afterwards(tmp_path: Path) -> None:

@@ -4,9 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from rounds.inbox.model import BadSender, Pile, Standing, senders_of, site_of, site_of_account
+from rounds.inbox.model import (
+    BadArchive,
+    BadSender,
+    Peer,
+    Pile,
+    Standing,
+    peer_of,
+    senders_of,
+    site_of,
+    site_of_account,
+)
 
 F, C, I, L, S = Standing.FILLING, Standing.COMPLETE, Standing.INCOMPLETE, Standing.LATE, Standing.STRAY  # noqa: E741
+U = Standing.UNASKED
 
 
 @pytest.mark.parametrize(
@@ -39,6 +50,30 @@ def test_standing(
     assert Pile(frozenset(have), frozenset(taken), kept, expected, quiet).standing is standing
 
 
+@pytest.mark.parametrize(
+    ("expected", "asked", "overdue", "standing"),
+    [
+        (None, False, False, U),
+        (None, False, True, U),  # it may have become whole since
+        (5, False, False, U),  # whatever was said before
+        (3, False, False, C),  # the count in the slices is reached: nobody need be asked
+        (None, True, False, C),  # nobody knows better
+        (5, True, False, I),
+        (5, True, True, C),  # waited for long enough
+        (2, True, False, C),
+    ],
+)
+def test_the_archive_is_asked_when_all_is_quiet_and_waited_for_so_long(
+    expected: int | None, asked: bool, overdue: bool, standing: Standing
+) -> None:
+    def pile(quiet: bool) -> Pile:
+        return Pile(frozenset("abc"), frozenset(), False, expected, quiet, asked, overdue)
+
+    assert pile(quiet=True).standing is standing
+    assert pile(quiet=False).standing is (C if expected in (2, 3) else F)
+    assert pile(quiet=True).missing == ((3, 5) if expected == 5 else None)
+
+
 slices = some.frozensets(some.sampled_from("abcdef"))
 
 
@@ -55,6 +90,20 @@ def test_nothing_is_taken_in_without_slices_that_were_taken_in_before(
         assert expected is None or len(at_hand) >= expected
     if pile.standing is Standing.STRAY:
         assert have < taken
+
+
+def test_an_archive_is_a_title_at_a_place_or_a_web_address() -> None:
+    assert peer_of("PACS@10.0.0.7:104") == Peer("PACS", "10.0.0.7", 104)
+    assert peer_of("PACS@[fd00::7]:11112") == Peer("PACS", "fd00::7", 11112)
+    assert peer_of("https://pacs.hospital.example/dicom-web") is None
+
+
+@pytest.mark.parametrize(
+    "told", ["", "PACS", "PACS@host", "PACS@:104", "host:104", "@host:104", "PACS@host:0"]
+)
+def test_archives_that_cannot_be_meant_are_refused(told: str) -> None:
+    with pytest.raises(BadArchive):
+        peer_of(told)
 
 
 def test_senders_are_told_apart_by_title_and_address() -> None:

@@ -100,6 +100,16 @@ def test_strangers_are_rejected(desk: Desk, title: str, called: str) -> None:
     assert desk.call(title, called).is_rejected
 
 
+def test_connections_that_end_without_a_word_keep_no_sender_out(desk: Desk, settings: Receiving) -> None:
+    for _ in range(3 * settings.associations):
+        socket.create_connection(("127.0.0.1", desk.port)).close()
+    deadline = time.monotonic() + 5
+    while not (link := desk.call()).is_established:
+        assert time.monotonic() < deadline, "the places were not given back"
+    link.release()
+    assert desk.told == []
+
+
 def test_other_classes_than_ct_are_not_negotiated(desk: Desk) -> None:
     assert not desk.call(sop_class="1.2.840.10008.5.1.4.1.1.4").is_established
 
