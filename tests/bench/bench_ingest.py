@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT))
 from tests.bench.ingest_scans import Group, groups, long_scan, small_scans  # noqa: E402
 from tests.bench.ingest_servers import Servers, running  # noqa: E402
 
+from rounds.stack.prefect import ONE_THREAD  # noqa: E402
+
 DATA = ROOT.parent / "shared" / "data"
 OUT = ROOT / "build" / "bench" / "ingest.json"
 HERE = Path(__file__).parent
@@ -78,7 +80,7 @@ class Bench:
         """Run a contender over the folders in a process of its own, into a bucket of its own."""
         self.count += 1
         bucket = f"run{self.count}"
-        environment = self.servers.bucket(bucket)
+        environment = {**self.servers.bucket(bucket), **ONE_THREAD}  # as the worker has it
         job = self.scratch / "job.json"
         job.write_text(json.dumps({"folders": [str(one) for one in folders], "workers": workers, **more}))
         python = str(self.rival) if whose == "theirs" else sys.executable

@@ -26,6 +26,7 @@ STEPS = {
     "read the files": ("rounds.imaging.volume", "read_dataset"),
     "decode the pixels, HU": ("rounds.imaging.volume", "_decoded"),
     "resample": ("rounds.cases.intake", "to_reading_grid"),
+    "look for text": ("rounds.cases.intake", "find_text"),
     "look for lungs": ("rounds.cases.intake", "find_lungs"),
     "de-identify": ("rounds.cases.cleaning", "deidentify_dataset"),
     "second check": ("rounds.imaging.residue", "Residue.find"),
@@ -33,6 +34,7 @@ STEPS = {
     "PNG": ("rounds.cases.intake", "slice_png"),
     "zip": ("rounds.cases.archive", "Packing.add"),
     "hash and send to S3": ("rounds.objects.store", "ObjectStore.put"),
+    "hash and send the zip": ("rounds.objects.store", "ObjectStore.put_file"),
     "database": ("rounds.cases.store", "accept"),
 }
 

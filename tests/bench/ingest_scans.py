@@ -42,21 +42,25 @@ def groups(into: Path, data: Path, scans: int, slices: int) -> list[Group]:
     real = tuple(data / "covid-ct-md" / name for name in REAL)
     if all(folder.is_dir() for folder in real):
         copies = tuple(
-            _copy(real[number % len(real)], into / f"real-{number}", str(number)) for number in range(scans)
+            _copy(real[number % len(real)], into / f"real-{number}", number) for number in range(scans)
         )
         made.append(Group("real, 2 mm, JPEG Lossless", copies))
     return made
 
 
-def _copy(folder: Path, into: Path, name: str) -> Path:
-    """Write a scan once more as another patient's, the pixels as they are stored."""
+def _copy(folder: Path, into: Path, number: int) -> Path:
+    """Write a scan once more as another patient's, a HU brighter each time, so that no object is another's."""
     into.mkdir(parents=True)
-    study, series = generate_uid(entropy_srcs=["study", name]), generate_uid(entropy_srcs=["series", name])
+    study, series = (
+        generate_uid(entropy_srcs=["study", into.name]),
+        generate_uid(entropy_srcs=["series", into.name]),
+    )
     for path in sorted(folder.iterdir()):
         one = pydicom.dcmread(path)
-        one.PatientID, one.StudyInstanceUID, one.SeriesInstanceUID = f"COPY{name}", study, series
-        one.SOPInstanceUID = generate_uid(entropy_srcs=[one.SOPInstanceUID, name])
+        one.PatientID, one.StudyInstanceUID, one.SeriesInstanceUID = into.name.upper(), study, series
+        one.SOPInstanceUID = generate_uid(entropy_srcs=[str(one.SOPInstanceUID), into.name])
         one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+        one.RescaleIntercept = one.RescaleIntercept + number
         one.save_as(into / path.name)
     return into
 

@@ -154,8 +154,7 @@ def deidentify_dataset(source: FileDataset, key: bytes, site: str) -> Deidentifi
 
 
 def _deidentified(source: FileDataset, key: bytes, site: str) -> Deidentified:
-    kept = [tag for tag in source.keys() if tag in POLICY]  # noqa: SIM118 (iterating parses values)
-    elements = {int(tag): source.get_item(tag) for tag in kept}
+    elements = {number: one for tag, one in source.items() if (number := int(tag)) in POLICY}
     words, phrases = _identity_of(source)  # before any of them is parsed
     study, series = _text_of(source, "StudyInstanceUID"), _text_of(source, "SeriesInstanceUID")
     if not series or "PixelData" not in source:

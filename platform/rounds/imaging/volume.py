@@ -24,6 +24,7 @@ from rounds.imaging.series import SliceHeader
 from rounds.imaging.tilt import AIR_HU, straighten
 
 _MAX_HU = 32767
+_TABLED_BITS = 16
 _DECODERS = {
     "1.2.840.10008.1.2.4.57": PLUGIN,
     "1.2.840.10008.1.2.4.70": PLUGIN,
@@ -129,13 +130,17 @@ def _decoded(dataset: Dataset, one: SliceHeader) -> npt.NDArray[np.int16]:
     with _refusing(one.path), quietly():
         _check_size(dataset, one)
         decoder = _DECODERS.get(one.transfer_syntax, "")
-        stored = pixel_array(dataset, raw=True, view_only=True, decoding_plugin=decoder)
+        ours = dataset.get("BitsAllocated") == _TABLED_BITS
+        stored = pixel_array(
+            dataset, raw=True, view_only=True, correct_unused_bits=not ours, decoding_plugin=decoder
+        )
+        spare = _TABLED_BITS - int(dataset.BitsStored) if ours else 0
         padding = _padding(dataset)
     if stored.shape != (one.rows, one.columns):
         raise VolumeRefused(Refusal(Reason.UNDECODABLE, "the pixels have another size", (one.path,)))
     if one.slope is None or one.intercept is None:
         raise VolumeRefused(Refusal(Reason.MISSING_RESCALE, "", (one.path,)))
-    return to_hu(stored, one.slope, one.intercept, padding)
+    return to_hu(stored, one.slope, one.intercept, padding, spare)
 
 
 def _check_size(dataset: Dataset, one: SliceHeader) -> None:
@@ -152,24 +157,26 @@ def to_hu(
     slope: float,
     intercept: float,
     padding: tuple[int, int] | None = None,
+    spare: int = 0,
 ) -> npt.NDArray[np.int16]:
     """Turn stored values (y, x) into int16 HU, -1024 at least.
 
     `padding` is the inclusive range of stored values outside the reconstructed circle; they become -1024. A
-    range that means -900 to 3000 HU is not believed, since it would punch holes into the patient.
+    range that means -900 to 3000 HU is not believed, since it would punch holes into the patient. `spare` is how many
+    high bits of a 16-bit value mean nothing (PS3.5 8.1.1).
     """
     if stored.dtype in (np.int16, np.uint16) and stored.dtype.isnative:
-        table = _hu_table(stored.dtype.char, slope, intercept, padding)
+        table = _hu_table(stored.dtype.char, slope, intercept, padding, spare)
         return cv2.LUT(np.ascontiguousarray(stored).view(np.uint16), table).view(np.int16)
     return _as_hu(stored, slope, intercept, padding)
 
 
 @lru_cache(maxsize=16)
 def _hu_table(
-    kind: str, slope: float, intercept: float, padding: tuple[int, int] | None
+    kind: str, slope: float, intercept: float, padding: tuple[int, int] | None, spare: int
 ) -> npt.NDArray[np.uint16]:
     """Return the HU of every 16-bit value, both by their bits: a slice has four times as many pixels."""
-    values = np.arange(65536, dtype=np.uint16).view(kind)
+    values = np.arange(65536, dtype=np.uint16).view(kind) << spare >> spare
     return _as_hu(values, slope, intercept, padding).view(np.uint16)
 
 

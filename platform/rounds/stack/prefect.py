@@ -27,6 +27,8 @@ SILENT = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+
 
 def start(home: Path, port: int, log: Path) -> Process:
     """Start the server; its database and its copy of the pages are in `<home>/prefect`."""
@@ -75,7 +77,10 @@ def register_deployments(settings: Settings, log: Path) -> None:
 
 
 def start_worker(settings: Settings, log: Path) -> Process:
-    """Start the worker; flow runs inherit its environment and its python."""
+    """Start the worker; flow runs inherit its environment and its python.
+
+    Scans are taken in side by side already: more threads of BLAS and OpenCV would spin while they wait for each other.
+    """
     command = [
         sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process",
         "--name", worker_name(settings.home), "--limit", str(RUNS_AT_ONCE),
@@ -85,7 +90,8 @@ def start_worker(settings: Settings, log: Path) -> Process:
     ) as client:  # a heartbeat seen from now on is the new one's
         pool = f"{settings.require('prefect_api_url')}/work_pools/{POOL}"
         client.delete(f"{pool}/workers/{worker_name(settings.home)}")
-    return spawn(command, log=log, env=_client_environment(settings), cwd=_folder(settings.home))
+    env = {**_client_environment(settings), **ONE_THREAD}
+    return spawn(command, log=log, env=env, cwd=_folder(settings.home))
 
 
 def worker_name(home: Path) -> str:
