@@ -86,7 +86,8 @@ class _Search:
 
     def plain(self, plane: Plane) -> str:
         """Return the region of text in strong contrast, or nothing."""
-        return self._among(strong_strokes_of(plane, PLAIN[0][0]), PLAIN, plane.shape)
+        sides, corner = strong_strokes_of(plane, PLAIN[0][0])
+        return self._among(sides, PLAIN, plane.shape, corner)
 
     def faint(self, plane: Plane) -> str:
         """Return the region of text in any contrast, small or up to a sixth of the picture high, or nothing."""
@@ -105,8 +106,13 @@ class _Search:
         return self._among((kept[0], kept[1]), STILL, planes[0].shape)
 
     def _among(
-        self, sides: tuple[Plane, Plane], levels: tuple[tuple[int, int], ...], shape: tuple[int, ...]
+        self,
+        sides: tuple[Plane, Plane],
+        levels: tuple[tuple[int, int], ...],
+        shape: tuple[int, ...],
+        corner: tuple[int, int] = (0, 0),
     ) -> str:
+        """Return the region in slices of `shape` where a line can be read in planes that begin at `corner`."""
         seen: set[tuple[int, ...]] = set()
         for contrast, letters in levels:
             for side, strokes in enumerate(sides):
@@ -120,7 +126,7 @@ class _Search:
                         line.width // 4,
                     )
                     if place not in seen and self._readable(line, contrast, letters):
-                        return _region(line, shape)
+                        return _region(line, shape, corner)
                     seen.add(place)
         return ""
 
@@ -141,9 +147,9 @@ def _turned(line: Line) -> Iterator[Plane]:
         yield np.ascontiguousarray(np.rot90(line.picture, quarters))
 
 
-def _region(line: Line, shape: tuple[int, ...]) -> str:
+def _region(line: Line, shape: tuple[int, ...], corner: tuple[int, int]) -> str:
     """Say in which ninth of the slice a line lies, as the slice is stored."""
-    down = min(2, int(3 * (line.top + line.height / 2) / shape[0]))
-    right = min(2, int(3 * (line.left + line.width / 2) / shape[1]))
+    down = min(2, int(3 * (corner[0] + line.top + line.height / 2) / shape[0]))
+    right = min(2, int(3 * (corner[1] + line.left + line.width / 2) / shape[1]))
     words = (("top", "middle", "bottom")[down], ("left", "middle", "right")[right])
     return "middle" if words == ("middle", "middle") else " ".join(words)

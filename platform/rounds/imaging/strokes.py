@@ -45,22 +45,23 @@ def strokes_of(plane: Plane) -> tuple[Plane, Plane]:
     return np.asarray(bright, np.int16), np.asarray(dark, np.int16)
 
 
-def strong_strokes_of(plane: Plane, contrast: int) -> tuple[Plane, Plane]:
-    """Return strokes as `strokes_of` does, but zero wherever they cannot reach `contrast` HU.
+def strong_strokes_of(plane: Plane, contrast: int) -> tuple[tuple[Plane, Plane], tuple[int, int]]:
+    """Return strokes as `strokes_of` does, of the part of a plane where they can reach `contrast` HU, and its corner.
 
     No voxel is darker than air, so strokes of such a contrast lie on bright voxels, or, dark ones, beside them.
     """
     left, top, width, height = cv2.boundingRect((plane >= AIR_HU + contrast).view(np.uint8))
-    bright, dark = np.zeros_like(plane), np.zeros_like(plane)
-    if width:
-        rows = slice(max(0, top - _MARGIN), top + height + _MARGIN)
-        columns = slice(max(0, left - _MARGIN), left + width + _MARGIN)
-        bright[rows, columns], dark[rows, columns] = strokes_of(plane[rows, columns])
-    return bright, dark
+    above, before = max(0, top - _MARGIN), max(0, left - _MARGIN)
+    if not width:
+        return (plane[:0, :0], plane[:0, :0]), (0, 0)
+    part = plane[above : top + height + _MARGIN, before : left + width + _MARGIN]
+    return strokes_of(part), (above, before)
 
 
 def lines_in(strokes: Plane, contrast: int, glyphs: int = 3) -> Iterator[Line]:
     """Yield what could be lines of `glyphs` or more among strokes of `contrast` HU, upright or turned by 90 degrees."""
+    if not strokes.size:
+        return
     mask = np.asarray(cv2.inRange(strokes, contrast, 32767), np.uint8)
     if cv2.countNonZero(mask) < _MIN_PIXELS:
         return

@@ -61,10 +61,20 @@ def test_strong_strokes_are_where_all_strokes_are_strong(value: int, at: tuple[i
     contrast = PLAIN[0][0]
     plane = write(chest(1)[0], value, at=at)
     plane[100:140, 100:110] = 1500
-    for every, strong in zip(strokes_of(plane), strong_strokes_of(plane, contrast), strict=True):
-        np.testing.assert_array_equal(every >= contrast, strong >= contrast)
-    dark = np.full((64, 64), -1000, np.int16)
-    assert not any(strokes.any() for strokes in strong_strokes_of(dark, contrast))
+    strong, (top, left) = strong_strokes_of(plane, contrast)
+    for every, some in zip(strokes_of(plane), strong, strict=True):
+        found = np.zeros(plane.shape, bool)
+        found[top : top + some.shape[0], left : left + some.shape[1]] = some >= contrast
+        np.testing.assert_array_equal(found, every >= contrast)
+    (nothing, _), _ = strong_strokes_of(np.full((64, 64), -1000, np.int16), contrast)
+    assert nothing.size == 0
+
+
+@pytest.mark.parametrize(("at", "region"), [((4, 20), "top left"), ((90, 250), "bottom middle")])
+def test_text_in_one_slice_is_placed_in_the_whole_slice(at: tuple[int, int], region: str) -> None:
+    volume = chest(24)
+    volume[7] = write(volume[7], 3071, at=at)
+    assert find_text(volume) == Written(7, region)
 
 
 @pytest.mark.parametrize(("value", "size"), [(3071, 0.5), (400, 0.5), (-500, 0.5), (1000, 0.35), (1000, 0.7)])

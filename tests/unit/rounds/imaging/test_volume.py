@@ -43,6 +43,16 @@ def test_fractions_are_rounded_and_values_clamped() -> None:
     assert to_hu(np.array([[65535]], dtype=np.uint16), 1.0, -1024.0).tolist() == [[32767]]
 
 
+@pytest.mark.parametrize("signed", [True, False])
+def test_bits_above_the_stored_ones_change_no_hu(tmp_path: Path, signed: bool) -> None:
+    values = np.arange(32 * 48, dtype=np.int32).reshape(32, 48) - (1000 if signed else 0)
+    litter = np.random.default_rng(1).integers(0, 16, values.shape) << 12
+    data = slice_of(0, (values & 0x0FFF | litter).astype(np.uint16).view(np.int16))
+    data.BitsStored, data.HighBit, data.PixelRepresentation = 12, 11, int(signed)
+    hu = load_slice(read_slice_header(write(tmp_path / "one", data)))
+    np.testing.assert_array_equal(hu, np.maximum(values - 1024, -1024))
+
+
 def test_padding_becomes_air_unless_it_would_be_tissue(tmp_path: Path) -> None:
     pixels = np.full((32, 48), 1050, dtype=np.int16)
     pixels[0] = 30000
