@@ -1,6 +1,9 @@
 """What can be known of the production files without a container engine: they parse and agree with the code."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from rounds.inbox.counting import check
 from rounds.inbox.model import senders_of
 from rounds.inbox.settings import Receiving, load_receiving
 from rounds.settings import Settings
+from rounds.stack.prefect import ONE_THREAD
 from rounds_flows.deployments import DEPLOYMENTS, POOL
 
 ROOT = Path(__file__).parents[2]
@@ -312,3 +316,17 @@ def test_prefect_file_is_what_the_code_registers() -> None:
         )
         for deployment in DEPLOYMENTS
     ]
+
+
+def test_the_image_holds_the_libraries_to_one_thread_as_the_embedded_worker_does() -> None:
+    image = (INFRA / "Dockerfile").read_text()
+    assert all(f"{name}={value}" in image for name, value in ONE_THREAD.items())
+    ask = "import cv2, threadpoolctl as t; print(cv2.getNumThreads(), *(p['num_threads'] for p in t.threadpool_info()))"
+    told = subprocess.run(
+        [sys.executable, "-c", ask],
+        env={**os.environ, **ONE_THREAD},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert set(told.stdout.split()) == {"1"}

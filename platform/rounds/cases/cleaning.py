@@ -41,7 +41,8 @@ class Cleaning:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with self._file:  # closed last: a zip that is left open would be finished in a closed file
+            self._packing.close()
 
     def volume(self, stack: Stack) -> Volume:
         """Load a stack's volume and take its files in, each read once where it holds one slice; raise VolumeRefused."""

@@ -1,6 +1,8 @@
 """The second check: it finds what a careless de-identification leaves, and nothing where nothing is left."""
 
+import gc
 import io
+import sys
 from pathlib import Path
 
 import pydicom
@@ -17,6 +19,7 @@ from rounds.imaging.gate import Stack, examine
 from rounds.imaging.refusal import Reason
 from rounds.imaging.residue import Finding, Kind, Residue
 from rounds.imaging.series import find_series
+from rounds.imaging.volume import VolumeRefused
 
 SYNTAXES = ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, "1.2.840.10008.1.2.1.99"]
 LEFT = {
@@ -162,6 +165,22 @@ def test_intake_refuses_what_has_findings(tmp_path: Path, monkeypatch: pytest.Mo
     assert "(0008,103E)" in refusal.sentence
     assert "Musterfrau" not in refusal.sentence
     assert not list(home.iterdir()), "the packed files have no name, so that no crash leaves them behind"
+
+
+def test_a_refusal_half_way_leaves_nothing_that_complains_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    for index in range(16):
+        write(tmp_path / "series" / f"{index:02d}", slice_of(index, step=5.0))
+    stack: Stack = examine(find_series(tmp_path / "series").series[0]).stacks[0]
+    stack.slices[9].path.write_bytes(b"cut")
+    with pytest.raises(VolumeRefused), Cleaning(KEY, "north", tmp_path) as cleaning:
+        cleaning.volume(stack)
+    del cleaning
+    gc.collect()
+    assert complaints == []
 
 
 def test_the_real_scans_have_no_findings() -> None:
